@@ -1,0 +1,123 @@
+# AudioToText. `make` alone lists what there is.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PY := .venv/bin/python
+# The stamp's name is a checksum of what to install: nothing is checked or done again until a requirement changes.
+STAMP := .venv/.installed-$(shell cat requirements/*.txt | cksum | cut -d' ' -f1)
+# pytest processes; the suite starts real servers, so more than the cores does not help.
+PROCESSES ?= 2
+# Flags passed through by `local`, `test` and `bench`.
+ARGS ?=
+# Which deployment `deploy`, `smoke` and `destroy` mean, and whether `destroy` keeps its data.
+STAGE ?= dev
+DATA ?= keep
+
+# $(call step,name,command): one line when it passes, the whole output when it does not.
+step = printf '  %-26s' '$(1)'; if out=$$( { $(2); } 2>&1 ); then echo ok; else echo FAILED; printf '%s\n' "$$out"; exit 1; fi
+
+# Tools that bring their own world are installed apart, and only by the targets that need them.
+tool = .venv-tools/$(1)/.installed-$(shell cksum < requirements/tools/$(1).txt | cut -d' ' -f1)
+SAM := $(call tool,sam)
+CHECKOV := $(call tool,checkov)
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help setup demo local test check format openapi soak fuzz storm bench bench-intake bench-cold build check-deploy deploy smoke destroy upgrade clean
+
+help: ## This list
+	@printf '\n  AudioToText: speech to text in your own cloud.\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\n  Start with:  make demo\n\n'
+
+setup: $(STAMP) ## Install everything into .venv (the other targets do it for you)
+	@:
+
+$(STAMP):
+	@infra/setup.sh
+	@rm -f .venv/.installed-*
+	@touch $@
+
+demo: setup ## A recording becomes a transcript before your eyes (AUDIO=file ENGINE=name MODEL=name)
+	@$(PY) -m infra.demo $${AUDIO:+--audio "$$AUDIO"} $${ENGINE:+--engine "$$ENGINE"} $${MODEL:+--model "$$MODEL"}
+
+local: setup ## The whole service on this machine until Ctrl-C (ARGS=--help for its flags)
+	@$(PY) -m infra.local $(ARGS)
+
+check: setup ## Format, lint, types, floors, template, API description
+	@$(call step,format,$(PY) -m ruff format --check .)
+	@$(call step,lint,$(PY) -m ruff check .)
+	@$(call step,types,$(PY) -m mypy)
+	@$(call step,floors,.venv/bin/lint-imports)
+	@$(call step,template.yaml,.venv/bin/cfn-lint template.yaml)
+	@$(call step,no index addresses,! grep -nE '://|--?(extra-)?(index|find-links)|^ *-[if] ' requirements/*.txt requirements/tools/*.txt)
+	@$(call step,docs/openapi.json,$(PY) -m functions.api.openapi | diff - docs/openapi.json || { echo "Run: make openapi"; false; })
+
+test: setup ## Every test that needs no GPU and no network (ARGS="-k words" for some)
+	@$(PY) -m pytest -n $(PROCESSES) $(ARGS)
+
+format: setup ## Put the code into shape
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+build: setup $(SAM) ## Build what is deployed to Lambda (no docker, no account)
+	@echo 'Staging for Lambda (python3.13, arm64)'
+	@$(PY) -m infra.stage_lambda
+	@$(call step,sam build,.venv-tools/sam/bin/sam build --region us-east-1)
+
+check-deploy: setup build $(CHECKOV) ## What deployment needs: the build, sam's and checkov's opinion of the template
+	@$(call step,sam validate,.venv-tools/sam/bin/sam validate --lint --region us-east-1)
+	@$(call step,checkov,.venv-tools/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml --skip-download)
+
+deploy: setup build ## Bring a stage up in your AWS account, or change it (STAGE=dev)
+	@$(PY) -m infra.deploy deploy --stage $(STAGE)
+
+smoke: setup ## Prove that a deployed stage works (STAGE=dev, AUDIOTOTEXT_API_KEY=...)
+	@$(PY) -m infra.deploy smoke --stage $(STAGE) $(ARGS)
+
+destroy: setup ## Take a stage down; DATA=delete takes its tables and recordings too (STAGE=dev)
+	@$(PY) -m infra.deploy destroy --stage $(STAGE) --data $(DATA) $(ARGS)
+
+$(SAM):
+	@infra/setup_tool.sh sam
+	@touch $@
+
+$(CHECKOV):
+	@infra/setup_tool.sh checkov
+	@touch $@
+
+openapi: setup ## Write docs/openapi.json from the code
+	@$(PY) -m functions.api.openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
+	@$(PY) -m functions.api.reference > docs/reference.md.new && mv docs/reference.md.new docs/reference.md
+
+soak: setup ## 200,000 random steps over the ledger, with crashes and replays (seven minutes on two quiet cores)
+	@LEDGER_STEPS=200000 $(PY) -m pytest -q -s tests/property/test_ledger_machine.py
+
+fuzz: setup ## Thousands of generated requests against the local stack, held against the API description
+	@$(PY) -m tests.fuzz $(ARGS)
+
+storm: setup ## 500 webhooks to a receiver that fails in every way, with deaths at random points
+	@STORM_EVENTS=500 $(PY) -m pytest -q -s tests/integration/test_webhook_storm.py
+
+bench: setup ## What the service adds to what the engines take
+	@$(PY) -m tests.benchmarks.overhead $(ARGS)
+	@$(PY) -m tests.benchmarks.aws_calls
+	@$(PY) -m tests.benchmarks.submits
+
+bench-cold: setup ## Cold starts and footprint of every function beside a bare one
+	@$(PY) -m tests.benchmarks.cold_start $(ARGS)
+
+bench-intake: setup ## Ways in: 1 GiB through the stack, 200 drops at once, every container probed, a longer fuzz
+	@$(PY) -m tests.benchmarks.large_upload
+	@$(PY) -m tests.benchmarks.probing_table
+	@DROP_OBJECTS=200 $(PY) -m pytest -q tests/integration/test_drops.py -k many_at_once
+	@FUZZ_EXAMPLES=5000 $(PY) -m pytest -q tests/unit/test_probing.py tests/integration/test_multipart.py -k 'damage or whatever'
+
+bench-fanout: setup ## Simulated wall time and cost over many GPUs (ARGS="--gpu H100")
+	@$(PY) -m tests.benchmarks.fanout $(ARGS)
+
+upgrade: setup ## Take the newest version of everything and pin it
+	@infra/upgrade.sh
+
+clean: ## Remove everything that was built or installed
+	@rm -rf .venv .venv-tools .build .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

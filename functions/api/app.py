@@ -1,0 +1,124 @@
+"""The HTTP API as an ASGI app: hosted by Mangum on Lambda, by uvicorn anywhere else."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from functions import runtime
+from functions.api import errors
+from functions.api.routes import (
+    account,
+    docs,
+    exports,
+    keys,
+    languages,
+    openai,
+    progress,
+    sources,
+    transcribe,
+    transcriptions,
+    uploads,
+    webhooks,
+)
+from shared.bootstrap import Services
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(services: Callable[[], Services]) -> FastAPI:
+    """The app. ``services`` is called when a request first needs them.
+
+    FastAPI's own documentation pages load scripts from a CDN, so they stay off; docs/openapi.json is the document.
+    """
+    app = FastAPI(title="AudioToText", version="1", openapi_url=None, redirect_slashes=False)
+    app.state.services = services
+    errors.install(app)
+    app.include_router(transcribe.router, prefix="/api/v1")
+    app.include_router(openai.router, prefix="/v1")
+    app.include_router(sources.router, prefix="/api/v1")
+    app.include_router(uploads.router, prefix="/api/v1")
+    app.include_router(account.router, prefix="/api/v1")
+    app.include_router(keys.router, prefix="/api/v1")
+    app.include_router(languages.router, prefix="/api/v1")
+    app.include_router(transcriptions.router, prefix="/api/v1")
+    app.include_router(progress.router, prefix="/api/v1")
+    app.include_router(exports.router, prefix="/api/v1")
+    app.include_router(webhooks.router, prefix="/api/v1")
+    app.include_router(docs.router)
+    app.add_middleware(Envelope)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The app for a process of its own: ``uvicorn --factory functions.api.app:from_environment``."""
+    runtime.configure_logging()
+    return create_app(runtime.services)
+
+
+class Envelope:
+    """Around every request: its id, one log line, paths with or without slash, and no exception gets out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        if not scope["path"].endswith("/"):
+            # Routes are declared with a slash; here the other form becomes the same, since a redirect loses the body.
+            scope["path"] += "/"
+        started, status = time.perf_counter(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        with runtime.log_context(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_headers)
+            except ClientDisconnect:
+                logger.info("client_left")
+            except Exception:
+                logger.exception("request_broke_down")
+                if status:
+                    raise  # the answer had begun: the host must cut it off
+                await errors.server_error_response(request_id)(scope, receive, send_with_headers)
+            finally:
+                _log_request(scope, status, time.perf_counter() - started)
+
+
+def _request_id(scope: Scope) -> str:
+    """API Gateway's id of the request, which its own logs carry too; elsewhere a fresh one."""
+    event = scope.get("aws.event")
+    return str(event["requestContext"]["requestId"]) if event else str(uuid.uuid4())
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    route, state = scope.get("route"), scope["state"]
+    extra = {
+        "method": scope["method"],
+        "route": getattr(route, "path", None),  # the pattern: a path itself may carry anything
+        "status": status,
+        "duration_ms": round(seconds * 1000, 1),
+        "error": state.get("error_code"),
+        "account_id": state.get("account_id"),
+        "job_id": state.get("job_id"),
+    }
+    logger.info("request", extra={name: value for name, value in extra.items() if value is not None})

@@ -1,0 +1,196 @@
+"""POST /v1/audio/transcriptions and /translations: for code written for OpenAI's SDK, which sets no path but this.
+
+The answer is the transcript itself, so the request waits for the job, as long as its host lets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from functions.api import schemas
+from functions.api.fields import Fields, quote
+from functions.api.forms import Asked, Form, TranscriptionForm, check_multipart, parse_asked, the_file
+from functions.api.routes.transcribe import CallerDep
+from functions.api.submitting import Caller, jobs_path, nothing_left_behind, submit, take_received
+from shared.domain.errors import InvalidRequest, RequestError
+from shared.domain.exports import ExportFormat
+from shared.domain.jobs import Job, JobState
+from shared.domain.languages import languages
+from shared.domain.options import Model
+from shared.domain.subtitles import SubtitleStyle
+from shared.domain.transcripts import Transcript
+from shared.services.exports import CONTENT_TYPES, ExportRequest
+
+router = APIRouter(tags=["OpenAI-compatible"])
+
+LAMBDA_WAIT_SECONDS = 24.0  # API Gateway ends a request after 29
+HOST_WAIT_SECONDS = 140.0  # Modal's web functions after 150
+POLL_SECONDS = 0.4
+FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
+MODELS = {"whisper-1": Model.LARGE_V3} | {model.value: model for model in Model}
+_IGNORED = frozenset({"temperature", "prompt", "include[]", "include", "chunking_strategy"})
+_OURS = frozenset({"diarization", "summary", "vocabulary", "vocabulary[]", "max_credits"})
+
+
+class StillProcessing(RequestError):
+    """The host's time is up; the job goes on and is found at its own address."""
+
+    code = "still_processing"
+
+
+class TranscriptionFailed(RequestError):
+    """The job this request waited for has failed; nothing was charged."""
+
+    code = "transcription_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How the answer shall look."""
+
+    format: str
+    words: bool
+    segments: bool
+
+
+@router.post(
+    "/audio/transcriptions/",
+    summary="Transcribe (OpenAI's API)",
+    responses=schemas.answers(200, None, 402, 413, 415, 429),
+    openapi_extra={"requestBody": schemas.OPENAI_FORM},
+)
+async def transcriptions(caller: CallerDep, form: Form) -> Response:
+    """OpenAI's `audio.transcriptions.create`: waits for the transcript and answers with it.
+
+    When the host's time is up the answer is a 504 that names the job; it goes on, and the same request sent again
+    joins it instead of making a second one.
+    """
+    check_multipart(caller.request)
+    assert form is not None
+    limit = LAMBDA_WAIT_SECONDS if caller.request.scope.get("aws.event") else HOST_WAIT_SECONDS
+    give_up_at = time.monotonic() + limit
+    wanted, job = await run_in_threadpool(_submit, caller, form)
+    while not job.state.is_final:
+        if time.monotonic() > give_up_at:
+            raise StillProcessing(
+                f"The transcription is still at work. Its result will be at {jobs_path(caller.request)}{job.job_id}/."
+            )
+        await asyncio.sleep(POLL_SECONDS)
+        job = await run_in_threadpool(caller.services.jobs.get, job.job_id, caller.principal.account_id)
+    return await run_in_threadpool(_answer, caller, job, wanted)
+
+
+@router.post("/audio/translations/", summary="Translate (not supported)", responses=schemas.answers(400, None))
+async def translations(_caller: CallerDep) -> Response:
+    """Not supported: transcripts are in the language that is spoken."""
+    raise InvalidRequest(
+        "Translation is not supported: transcripts are in the language that is spoken. Use /v1/audio/transcriptions."
+    )
+
+
+def _submit(caller: Caller, received: TranscriptionForm) -> tuple[Wanted, Job]:
+    services = caller.services
+    with nothing_left_behind(services, received) as outcome:
+        recording = the_file(received.form)
+        asked, wanted = _read(caller, received.form.texts)
+        taken = take_received(caller, asked, recording, received.job_id)
+        _, submitted = submit(_keyed(caller, recording.sha256, asked), asked, taken, path=jobs_path(caller.request))
+        assert submitted is not None
+        job = services.jobs.get(str(submitted.answer.body["id"]), caller.principal.account_id)
+        if submitted.replayed and job.state in {JobState.FAILED, JobState.CANCELLED}:
+            again = _keyed(caller, recording.sha256, asked, after=job.job_id)  # a failure is no answer to keep
+            _, submitted = submit(again, asked, taken, path=jobs_path(caller.request))
+            assert submitted is not None
+            job = services.jobs.get(str(submitted.answer.body["id"]), caller.principal.account_id)
+        outcome.append(submitted)
+    return wanted, job
+
+
+def _read(caller: Caller, texts: dict[str, list[str]]) -> tuple[Asked, Wanted]:
+    fields = Fields(texts)
+    model = fields.text("model") or "whisper-1"
+    if model not in MODELS:
+        raise InvalidRequest(f"Unknown model {quote(model)}. Use {', '.join(MODELS)}.", field="model")
+    format_ = fields.text("response_format") or "json"
+    if format_ not in FORMATS:
+        message = f"Unknown response_format {quote(format_)}. Use {', '.join(FORMATS)}."
+        raise InvalidRequest(message, field="response_format")
+    if fields.boolean("stream", default=False):
+        raise InvalidRequest("Streaming is not supported; leave 'stream' out.", field="stream")
+    given = {*texts.get("timestamp_granularities[]", ()), *texts.get("timestamp_granularities", ())}
+    if given - {"word", "segment"}:
+        field = "timestamp_granularities[]"
+        raise InvalidRequest("timestamp_granularities may be 'word' and 'segment'.", field=field)
+    ours = {name: values for name, values in texts.items() if name in _OURS} | {"model": [MODELS[model].value]}
+    ours["language"] = [fields.text("language")]
+    ours["word_timestamps"] = ["true" if "word" in given else "false"]
+    asked = parse_asked(ours, also=_IGNORED, allow_loopback=caller.services.settings.allow_loopback_webhooks)
+    return asked, Wanted(format=format_, words="word" in given, segments="segment" in given or not given)
+
+
+def _keyed(caller: Caller, sha256: str, asked: Asked, after: str = "") -> Caller:
+    """The caller with an Idempotency-Key where none was sent: SDKs send a request again when an answer is late."""
+    if caller.idempotency_key is not None and not after:
+        return caller
+    digest = hashlib.sha256(f"{caller.idempotency_key}\n{sha256}\n{asked.options}\n{after}".encode()).hexdigest()
+    return replace(caller, idempotency_key=f"openai-{digest}")
+
+
+def _answer(caller: Caller, job: Job, wanted: Wanted) -> Response:
+    headers = {"X-Job-Id": job.job_id}
+    if job.state is not JobState.COMPLETED:
+        message = job.outcome.error_message if job.outcome and job.outcome.error_message else "It was cancelled."
+        raise TranscriptionFailed(message)
+    if wanted.format in {"srt", "vtt"}:
+        format_ = ExportFormat(wanted.format)
+        file = caller.services.exports.make(job, ExportRequest(format=format_, style=SubtitleStyle()))
+        return Response(file.body, media_type=CONTENT_TYPES[format_], headers=headers)
+    transcript = caller.services.results.load(job)
+    if wanted.format == "text":
+        return PlainTextResponse(transcript.text + "\n", headers=headers)
+    usage = {"type": "duration", "seconds": round(transcript.duration_seconds)}
+    body: dict[str, Any] = {"text": transcript.text, "usage": usage}
+    if wanted.format == "verbose_json":
+        body |= _verbose(transcript, wanted)
+    return JSONResponse(body, headers=headers)
+
+
+def _verbose(transcript: Transcript, wanted: Wanted) -> dict[str, Any]:
+    names = dict(languages())
+    body: dict[str, Any] = {
+        "task": "transcribe",
+        "language": names.get(transcript.language, transcript.language).lower(),
+        "duration": round(transcript.duration_seconds, 3),
+    }
+    if wanted.segments:
+        body["segments"] = [
+            {
+                "id": number,
+                "seek": int(segment.start_seconds * 100),
+                "start": round(segment.start_seconds, 3),
+                "end": round(segment.end_seconds, 3),
+                "text": segment.text,
+                # Fields of OpenAI's shape that our engines do not give: their neutral values.
+                "tokens": [],
+                "temperature": 0.0,
+                "avg_logprob": 0.0,
+                "compression_ratio": 1.0,
+                "no_speech_prob": 0.0,
+            }
+            for number, segment in enumerate(transcript.segments)
+        ]
+    if wanted.words:
+        body["words"] = [
+            {"word": word.text, "start": round(word.start_seconds, 3), "end": round(word.end_seconds, 3)}
+            for segment in transcript.segments
+            for word in segment.words
+        ]
+    return body

@@ -1,0 +1,112 @@
+"""POST /api/v1/uploads/ and what follows it: recordings of any size, sent straight to storage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+
+from functions.api import schemas, schemas_uploads
+from functions.api.bodies import JsonBody
+from functions.api.deps import MayTranscribe, ServicesDep
+from functions.api.forms import clean_filename, clean_media_type
+from shared.adapters.s3_uploads import PostTicket
+from shared.domain import uploads as rules
+from shared.domain.uploads import Upload
+from shared.services.uploads import Announcement
+
+router = APIRouter(tags=["Uploads"])
+UploadIdPath = Annotated[str, Path(alias="id", description="The upload's id.")]
+
+
+@router.post(
+    "/uploads/",
+    summary="Announce an upload",
+    status_code=201,
+    responses=schemas.answers(201, schemas_uploads.Upload),
+    openapi_extra={"requestBody": schemas_uploads.ANNOUNCEMENT},
+)
+async def plan(principal: MayTranscribe, services: ServicesDep, body: JsonBody) -> JSONResponse:
+    """Say what you will send; the answer says where to. Up to 5 GB go in one POST, more (or on request) in parts.
+
+    An upload that no transcription has used is deleted after a day.
+    """
+    body.only("filename", "size", "content_type", "multipart")
+    size_bytes = body.whole_number("size", default=0, most=10**15)
+    announced = Announcement(
+        filename=clean_filename(body.text("filename")),
+        content_type=clean_media_type(body.text("content_type", default="")),
+        size_bytes=size_bytes,
+        in_parts=body.boolean("multipart", default=False),
+    )
+    upload, ticket = await run_in_threadpool(services.uploads.plan, principal.account_id, announced)
+    return JSONResponse(
+        _view(upload, ticket), status_code=201, headers={"Location": f"/api/v1/uploads/{upload.upload_id}/"}
+    )
+
+
+@router.get("/uploads/{id}/", summary="Get an upload", responses=schemas.answers(200, schemas_uploads.UploadState, 404))
+def state(principal: MayTranscribe, services: ServicesDep, upload_id: UploadIdPath) -> JSONResponse:
+    """What has arrived: after a break, send what is missing."""
+    found = services.uploads.state(principal.account_id, upload_id.lower())
+    parts = [{"part_number": part.number, "size": part.size_bytes} for part in found.parts]
+    status = "complete" if found.is_complete else "waiting"
+    return JSONResponse(_view(found.upload, None) | {"status": status, "parts_received": parts})
+
+
+@router.post(
+    "/uploads/{id}/parts/",
+    summary="Get the addresses of parts",
+    responses=schemas.answers(200, schemas_uploads.PartUrls, 404, 409),
+    openapi_extra={"requestBody": schemas_uploads.PART_NUMBERS},
+)
+async def part_urls(
+    principal: MayTranscribe, services: ServicesDep, upload_id: UploadIdPath, body: JsonBody
+) -> JSONResponse:
+    """Where to PUT each part: good for one hour and for exactly the part's size; ask again as needed."""
+    body.only("part_numbers")
+    numbers = body.whole_numbers("part_numbers")
+    urls = await run_in_threadpool(services.uploads.part_urls, principal.account_id, upload_id.lower(), numbers)
+    return JSONResponse({"parts": [{"part_number": number, "url": url} for number, url in urls]})
+
+
+@router.post(
+    "/uploads/{id}/complete/",
+    summary="Complete an upload in parts",
+    responses=schemas.answers(200, schemas_uploads.Upload, 404, 409),
+)
+def complete(principal: MayTranscribe, services: ServicesDep, upload_id: UploadIdPath) -> JSONResponse:
+    """Put the parts together. Missing ones are named; nothing needs to be listed."""
+    upload = services.uploads.complete(principal.account_id, upload_id.lower())
+    return JSONResponse(_view(upload, None) | {"status": "complete"})
+
+
+@router.delete(
+    "/uploads/{id}/", summary="Delete an upload", status_code=204, responses=schemas.answers(204, None, 404, 409)
+)
+def abandon(principal: MayTranscribe, services: ServicesDep, upload_id: UploadIdPath) -> Response:
+    """Delete what has arrived. An upload that a transcription uses goes with its recording."""
+    services.uploads.abandon(principal.account_id, upload_id.lower())
+    return Response(status_code=204)
+
+
+def _view(upload: Upload, ticket: PostTicket | None) -> dict[str, Any]:
+    view: dict[str, Any] = {
+        "upload_id": upload.upload_id,
+        "filename": upload.filename,
+        "size": upload.size_bytes,
+        "expires_at": upload.expires_at.isoformat(),
+    }
+    if ticket is not None:
+        until = min(upload.created_at + rules.URLS_LIVE_FOR, upload.expires_at)
+        return view | {
+            "method": "POST",
+            "url": ticket.url,
+            "fields": dict(ticket.fields),
+            "url_expires_at": until.isoformat(),
+        }
+    if upload.multipart_id is not None:
+        return view | {"method": "PUT", "part_size": rules.PART_BYTES, "part_count": upload.part_count}
+    return view | {"method": "POST"}

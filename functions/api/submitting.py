@@ -1,0 +1,162 @@
+"""What every way in has in common: quote or submit, and answer as the contract says."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import IO, Any
+
+from fastapi import Request
+from starlette.responses import JSONResponse
+
+from functions.api.errors import rate_limit_headers
+from functions.api.forms import Asked, TranscriptionForm, clean_filename, clean_media_type
+from functions.api.multipart import ReceivedFile
+from functions.api.recordings import measure, measure_stored
+from functions.api.results import POLL_SECONDS
+from shared.bootstrap import Services
+from shared.domain.accounts import Principal
+from shared.domain.amounts import to_credits
+from shared.domain.errors import RequestError
+from shared.domain.idempotency import Answer
+from shared.domain.ids import JobId
+from shared.domain.jobs import Job
+from shared.services.submissions import Quote, Submission, Submitted, submitted_answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, how, and with what help."""
+
+    request: Request
+    services: Services
+    principal: Principal
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A recording as it came in; ``file`` is None when it lies in the bucket or is to be fetched."""
+
+    submission: Submission
+    file: IO[bytes] | None = None
+
+
+def take_received(caller: Caller, asked: Asked, received: ReceivedFile, job_id: JobId) -> Taken:
+    """The submission of a form's recording. Raises InvalidRequest for what is none."""
+    if received.stored_key is None:
+        assert received.file is not None
+        seconds = measure(received.file)
+    else:
+        seconds = measure_stored(caller.services.upload_bucket, received.stored_key, received.size_bytes)
+    submission = Submission(
+        principal=caller.principal,
+        options=asked.options,
+        filename=clean_filename(received.filename),
+        content_type=clean_media_type(received.content_type),
+        size_bytes=received.size_bytes,
+        duration_seconds=seconds,
+        webhook_url=asked.webhook_url,
+        content_sha256=received.sha256,
+        max_millicredits=asked.max_millicredits,
+        reuse=asked.reuse,
+        stored_key=received.stored_key,
+        job_id=job_id,
+    )
+    return Taken(submission=submission, file=received.file)
+
+
+def take_elsewhere(caller: Caller, asked: Asked, submission: Submission) -> Taken:
+    """The submission of a recording that is not in the request, with what was asked for."""
+    filled = replace(
+        submission,
+        principal=caller.principal,
+        options=asked.options,
+        webhook_url=asked.webhook_url,
+        max_millicredits=asked.max_millicredits,
+    )
+    return Taken(submission=filled)
+
+
+def submit(caller: Caller, asked: Asked, taken: Taken, *, path: str) -> tuple[JSONResponse, Submitted | None]:
+    """The answer to a submission or, with ``dry_run``, to a quote. ``path`` is where the job will be found."""
+    services = caller.services
+    submission = replace(taken.submission, retention_days=asked.retention_days)
+    if asked.dry_run:
+        return JSONResponse(_quote_view(services.submissions.quote(submission), asked.warnings)), None
+    submitted = services.submissions.submit(
+        submission,
+        taken.file,
+        idempotency_key=caller.idempotency_key,
+        render=lambda job: _answer(job, path, asked.warnings),
+    )
+    return _response(caller, submitted), submitted
+
+
+@contextlib.contextmanager
+def nothing_left_behind(services: Services, received: TranscriptionForm) -> Iterator[list[Submitted | None]]:
+    """Delete what was streamed into the bucket unless a submission put into the list has taken it."""
+    outcome: list[Submitted | None] = []
+    key = received.form.file.stored_key if received.form.file else None
+    try:
+        yield outcome
+    except RequestError:
+        if key is not None:
+            services.bucket.delete(key)
+        raise
+    taken = any(each is not None and each.job is not None and each.job.recording.key == key for each in outcome)
+    if key is not None and not taken:
+        services.bucket.delete(key)
+
+
+def public_path(request: Request) -> str:
+    """The request's path as the client wrote it, with a slash: under API Gateway's own host it has the stage in it."""
+    event = request.scope.get("aws.event")
+    path = str(event["requestContext"]["path"]) if event else request.url.path
+    return path if path.endswith("/") else path + "/"
+
+
+def jobs_path(request: Request) -> str:
+    """Where jobs are found, as this client sees our paths."""
+    path = public_path(request)
+    for suffix in ("api/v1/transcribe/url/", "api/v1/transcribe/", "v1/audio/transcriptions/"):
+        if path.endswith(suffix):
+            return path.removesuffix(suffix) + "api/v1/transcribe/"
+    return "/api/v1/transcribe/"
+
+
+def _answer(job: Job, path: str, warnings: tuple[str, ...]) -> Answer:
+    answer = submitted_answer(job)
+    body = {**answer.body, **({"warnings": list(warnings)} if warnings else {})}
+    return replace(answer, body=body, location=f"{path}{job.job_id}/")
+
+
+def _response(caller: Caller, submitted: Submitted) -> JSONResponse:
+    answer = submitted.answer
+    caller.request.state.job_id = str(answer.body["id"])
+    pace = caller.services.submissions.pace(caller.principal.account_id)
+    headers = rate_limit_headers(limit=pace.limit, remaining=pace.remaining, reset_seconds=pace.reset_seconds)
+    if answer.location:
+        headers["Location"] = answer.location
+    if answer.status == 202:
+        headers["Retry-After"] = str(POLL_SECONDS)
+    if submitted.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return JSONResponse(dict(answer.body), status_code=answer.status, headers=headers)
+
+
+def _quote_view(quote: Quote, warnings: tuple[str, ...]) -> dict[str, Any]:
+    estimated, available = quote.estimated_millicredits, quote.available_millicredits
+    wait_seconds = quote.expected_wait_seconds
+    view: dict[str, Any] = {
+        "dry_run": True,
+        "duration_seconds": quote.duration_seconds,
+        "estimated_credits": None if estimated is None else to_credits(estimated),
+        "available_credits": to_credits(available),
+        "sufficient_credits": (estimated or 0) <= available,
+        "expected_wait_seconds": None if wait_seconds is None else round(wait_seconds, 1),
+    }
+    if quote.reused_from:
+        view["reused_from"] = quote.reused_from
+    return view | ({"warnings": list(warnings)} if warnings else {})

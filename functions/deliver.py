@@ -1,0 +1,44 @@
+"""DeliverWebhookFunction: finished jobs become deliveries, and deliveries are attempted until they end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from functions import runtime
+from shared.domain.deliveries import DeliveryId
+from shared.domain.ids import AccountId, JobId
+from shared.services.webhooks import FinishedJob
+
+runtime.configure_logging()
+
+
+def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
+    """One batch of the deliveries queue: EventBridge events of jobs that ended, and deliveries of our own."""
+    return runtime.handle_records(event, _deliver)
+
+
+def _deliver(record: Mapping[str, Any]) -> None:
+    body = runtime.read_json_object(record["body"])
+    services = runtime.services()
+    if "delivery_id" not in body:
+        finished = read_event(body)
+        with runtime.log_context(job_id=finished.job_id):
+            services.webhooks.fan_out(finished)
+        return
+    hide_seconds = services.webhooks.attempt(DeliveryId(runtime.read_text(body, "delivery_id")))
+    if hide_seconds is not None:
+        services.deliveries_queue.extend(record["receiptHandle"], hide_seconds)
+        raise runtime.LeaveOnQueue
+
+
+def read_event(body: Mapping[str, Any]) -> FinishedJob:
+    """What the event says. Raises UnreadableMessage."""
+    detail = body.get("detail")
+    if not isinstance(detail, dict):
+        raise runtime.UnreadableMessage("the event has no detail")
+    return FinishedJob(
+        job_id=JobId(runtime.read_text(detail, "job_id")),
+        account_id=AccountId(runtime.read_text(detail, "account_id")),
+        status=runtime.read_text(detail, "status"),
+    )

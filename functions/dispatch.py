@@ -1,0 +1,22 @@
+"""DispatchFunction: claims queued jobs and starts them on the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from functions import runtime
+from shared.domain.ids import JobId
+
+runtime.configure_logging()
+
+
+def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
+    """One batch of the jobs queue; every message is ``{"job_id": …}``."""
+    return runtime.handle_records(event, _dispatch)
+
+
+def _dispatch(record: Mapping[str, Any]) -> None:
+    job_id = runtime.read_text(runtime.read_json_object(record["body"]), "job_id")
+    with runtime.log_context(job_id=job_id):
+        runtime.services().jobs.dispatch(JobId(job_id))

@@ -1,0 +1,240 @@
+"""Any media file becomes one mono recording at 16 kHz, or a failure that tells the user what to do.
+
+The file is hostile until decoded. It is handed to FFmpeg's libraries as an open stream, with no protocol allowed and a
+fixed list of container formats: a playlist, a concat script or a reference to another file or host cannot be followed.
+Samples go to an unnamed temporary file that is mapped into memory: ten hours need no more of it than ten minutes.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.domain.errors import JobFailure
+
+SAMPLE_RATE_HZ = 16_000
+"""What every engine here wants: Whisper, Moonshine, Silero and pocketsphinx were all trained at 16 kHz."""
+
+Samples = npt.NDArray[np.float32]
+"""Mono PCM at SAMPLE_RATE_HZ in [-1, 1], shape (samples,)."""
+
+# Containers that carry their own audio. Left out on purpose: hls, dash, concat, imf, sdp, rtsp, tee, lavfi and images.
+CONTAINER_FORMATS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,gsm,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
+    "mp3,mpeg,mpegts,mpegvideo,mxf,ogg,rm,tta,voc,w64,wav,wv"
+)
+
+CANCELLED = 0.05
+"""A mix quieter than this share of its loudest channel has cancelled itself out."""
+
+UNREADABLE = (
+    "The file could not be read as audio or video. {why} Please upload an MP3, WAV, M4A, FLAC, OGG or video file."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioLimits:
+    """What one job may ask for. Twelve hours is more than any single recording device writes to one file."""
+
+    max_duration_seconds: float = 12 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A decoded recording. ``samples`` may be a read-only memory map of ``file``, float32 from its first byte on."""
+
+    samples: Samples
+    warnings: tuple[str, ...] = ()
+    file: Path | None = None
+
+    @property
+    def duration_seconds(self) -> float:
+        """The real length, counted in samples, whatever the container's header claimed."""
+        return len(self.samples) / SAMPLE_RATE_HZ
+
+    def slice(self, start_seconds: float, end_seconds: float) -> Samples:
+        """The samples of ``[start, end)``, clipped to the recording."""
+        first = max(0, round(start_seconds * SAMPLE_RATE_HZ))
+        part = self.samples[first : max(first, round(end_seconds * SAMPLE_RATE_HZ))]
+        if self.file is not None:
+            part = np.array(part)
+            _let_go(self.samples)
+        return part
+
+    def part(self, start_seconds: float, end_seconds: float) -> Recording:
+        """A recording of its own of ``[start, end)``, without copying it."""
+        first, last = round(start_seconds * SAMPLE_RATE_HZ), round(end_seconds * SAMPLE_RATE_HZ)
+        return Recording(samples=self.samples[first:last])
+
+
+def open_decoded(file: Path) -> Recording:
+    """A recording that was decoded into ``file``: what a worker process opens."""
+    samples = np.memmap(file, dtype=np.float32, mode="r") if file.stat().st_size else np.zeros(0, np.float32)
+    return Recording(samples=samples, file=file)
+
+
+def _let_go(samples: Samples) -> None:
+    """Give the pages of a memory map back: they stay in the system's cache, but no longer count as ours."""
+    mapping: Any = samples.base
+    if isinstance(mapping, mmap.mmap) and hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def decode_recording(path: Path, limits: AudioLimits | None = None, keep_in: Path | None = None) -> Recording:
+    """Decode the best audio track of a media file, into the file ``keep_in`` where one is named.
+
+    Raises JobFailure audio_unreadable, no_audio_track or audio_too_long.
+    """
+    with keep_in.open("w+b") if keep_in else tempfile.TemporaryFile(prefix="recording-") as scratch:
+        decoder = _Decoder(path, limits or AudioLimits())
+        count = 0
+        for block in decoder.blocks():
+            scratch.write(block.tobytes())
+            count += len(block)
+        scratch.flush()
+        # The mapping outlives the file object; the unnamed file goes when the mapping does.
+        samples = np.memmap(scratch, dtype=np.float32, mode="r", shape=(count,))
+    return Recording(samples=samples, warnings=tuple(decoder.warnings), file=keep_in)
+
+
+def measure_recording(path: Path, limits: AudioLimits | None = None) -> float:
+    """The real duration in seconds, found by decoding; keeps nothing. Raises what decode_recording raises."""
+    return sum(len(block) for block in _Decoder(path, limits or AudioLimits()).blocks()) / SAMPLE_RATE_HZ
+
+
+class _Decoder:
+    """One pass over one file. ``warnings`` is complete once ``blocks`` is exhausted."""
+
+    def __init__(self, path: Path, limits: AudioLimits) -> None:
+        self._path = path
+        self._limits = limits
+        self._damaged_packets = 0
+        self.warnings: list[str] = []
+
+    def blocks(self) -> Iterator[Samples]:
+        """Yield mono 16 kHz blocks in order; at least one sample in all, or JobFailure."""
+        with _opened(self._path) as container:
+            stream = container.streams.best("audio")
+            if stream is None:
+                raise _without_audio(container)
+            declared_seconds = float(container.duration or 0) / 1_000_000  # FFmpeg's AV_TIME_BASE is in microseconds
+            self._check_length(declared_seconds)
+            count = 0
+            for block in _to_mono(self._frames(container, stream)):
+                count += len(block)
+                self._check_length(count / SAMPLE_RATE_HZ)
+                yield block
+        self._conclude(count / SAMPLE_RATE_HZ, declared_seconds)
+
+    def _frames(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Frames of the stream; a damaged packet is skipped and counted, as a player would do."""
+        import av
+
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (av.FFmpegError, OSError):
+                self._damaged_packets += 1  # the container ends in the middle of something: keep what was read
+                return
+            try:
+                frames = packet.decode()
+            except (av.FFmpegError, ValueError):
+                self._damaged_packets += 1
+                continue
+            yield from frames
+
+    def _check_length(self, seconds: float) -> None:
+        limit = self._limits.max_duration_seconds
+        if seconds > limit:
+            raise JobFailure(
+                "audio_too_long",
+                f"The recording is longer than {limit / 3600:g} hours, the most one job can take. "
+                "Please split it and upload the parts.",
+            )
+
+    def _conclude(self, decoded_seconds: float, declared_seconds: float) -> None:
+        if decoded_seconds == 0:
+            why = "It is damaged or holds no sound." if self._damaged_packets else "Its audio track is empty."
+            raise JobFailure("audio_unreadable", UNREADABLE.format(why=why))
+        if self._damaged_packets:
+            self.warnings.append("Parts of the file are damaged and were left out.")
+        if declared_seconds - decoded_seconds > max(2.0, 0.05 * declared_seconds):
+            self.warnings.append(
+                f"The file says it lasts {declared_seconds:.0f} s, but only {decoded_seconds:.0f} s could be read."
+            )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The container, opened from a stream that has no name and may reach nothing else."""
+    import av
+
+    if path.stat().st_size == 0:
+        raise JobFailure("audio_unreadable", UNREADABLE.format(why="It is empty."))
+    with path.open("rb") as file:
+        try:
+            container = av.open(
+                _Nameless(file), options={"format_whitelist": CONTAINER_FORMATS, "protocol_whitelist": "none"}
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            why = "It is incomplete, damaged, or not a media file at all."
+            raise JobFailure("audio_unreadable", UNREADABLE.format(why=why)) from error
+        with container:
+            yield container
+
+
+class _Nameless:
+    """A binary file without its name: the contents alone say what it is, never the extension."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def _without_audio(container: Any) -> JobFailure:
+    if container.streams.video:
+        return JobFailure("no_audio_track", "The video has no sound track, so there is nothing to transcribe.")
+    return JobFailure("no_audio_track", "The file has no audio track, so there is nothing to transcribe.")
+
+
+def _to_mono(frames: Iterator[Any]) -> Iterator[Samples]:
+    """Resample and mix. Some streams change rate or layout half-way: each stretch gets its own resampler."""
+    import av
+
+    resampler, shape = None, None
+    for frame in frames:
+        frame_shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if resampler is None or frame_shape != shape:
+            if resampler is not None:
+                yield from map(_mixed, resampler.resample(None))
+            resampler, shape = av.AudioResampler(format="fltp", rate=SAMPLE_RATE_HZ), frame_shape
+        frame.pts = None  # broken timestamps must not reach the resampler
+        yield from map(_mixed, resampler.resample(frame))
+    if resampler is not None:
+        yield from map(_mixed, resampler.resample(None))
+
+
+def _mixed(frame: Any) -> Samples:
+    """The mean of the channels, so that it cannot clip (FFmpeg's own downmix to float does).
+
+    Channels that cancel each other out, one of them wired the wrong way round, give way to the loudest of them.
+    """
+    channels = np.clip(np.nan_to_num(frame.to_ndarray(), nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+    if len(channels) > 1:
+        names = [channel.name for channel in frame.layout.channels]
+        channels = channels[[index for index, name in enumerate(names) if name != "LFE"] or [0]]
+    mono: Samples = channels.mean(axis=0, dtype=np.float32)
+    loudness = np.sqrt(np.mean(channels**2, axis=1))
+    if np.sqrt(np.mean(mono**2)) < CANCELLED * loudness.max():
+        mono = channels[int(loudness.argmax())].astype(np.float32)
+    return mono

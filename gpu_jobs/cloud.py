@@ -1,0 +1,113 @@
+"""What each machine of the cloud app does, in plain functions: the app itself only says where they run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from gpu_jobs import remote
+from gpu_jobs.chunk_work import ChunkEngines
+from gpu_jobs.diarize import Diarizer
+from gpu_jobs.engines import EngineSet, build_chunk_engines, build_diarizer, build_engines, read_engine_settings
+from gpu_jobs.fanout import ChunkShelf
+from gpu_jobs.pipeline import Crew, SpeechPipeline
+from gpu_jobs.planner import GPUS, FleetPlan, plan_fleet
+from gpu_jobs.remote import Calls, RemoteChunks, RemoteDiarizer, Values
+from gpu_jobs.run import Worker
+from gpu_jobs.run import run_job as run
+from gpu_jobs.shelf import BucketShelf
+from gpu_jobs.summarize.llm import Complete, LlmSummarizer
+from shared.adapters.modal_identity import lend_identity
+from shared.bootstrap import Services, bootstrap
+from shared.domain.ids import AttemptId, JobId
+from shared.domain.jobs import Run
+from shared.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The other machines, and how many of which GPU there may be."""
+
+    calls: Calls
+    complete: Complete
+    llm: str
+    diarizer: str
+    gpu: str
+    max_gpus: int
+
+
+def run_job(fleet: Fleet, job_id: str, attempt_id: str, run_token: str) -> str:
+    """One run of an attempt on a machine without a GPU; how it ended."""
+    services = _services()
+    engines = build_engines(read_engine_settings(os.environ))
+    pipeline = SpeechPipeline(lambda shelf: crew_of(fleet, services, engines, shelf))
+    worker = Worker(services=services, pipeline=pipeline, stop=threading.Event())
+    return run(worker, Run(job_id=JobId(job_id), attempt_id=AttemptId(attempt_id), run_token=run_token)).value
+
+
+def crew_of(fleet: Fleet, services: Services, engines: EngineSet, shelf: ChunkShelf) -> Crew:
+    """Everything heavy is done elsewhere."""
+    if not isinstance(shelf, BucketShelf):
+        raise TypeError("machines elsewhere need a shelf in the bucket")
+    bucket = services.bucket
+
+    def plan(duration_seconds: float) -> FleetPlan:
+        return plan_fleet(duration_seconds, GPUS[fleet.gpu], fleet.max_gpus)
+
+    return Crew(
+        engines=EngineSet(
+            transcriber=engines.transcriber,
+            aligner=engines.aligner,
+            diarizer=RemoteDiarizer(fleet.calls, shelf, bucket, fleet.diarizer),
+            summarizer=LlmSummarizer(fleet.complete, fleet.llm),
+        ),
+        chunks=RemoteChunks(fleet.calls, shelf, bucket, plan),
+        diarizes_beside=True,
+        expects=plan,
+    )
+
+
+def transcribe_chunk(prefix: str, values: Values) -> Values:
+    """On a GPU: one order."""
+    services = _services()
+    return remote.transcribe_chunk(_chunk_engines(), services.bucket, services.upload_bucket, prefix, values)
+
+
+def choose_language(prefix: str, values: Values) -> Values:
+    """On a GPU: the language of a recording."""
+    services = _services()
+    size = remote.size_of(services.bucket, prefix)
+    return remote.choose_language(_chunk_engines(), services.upload_bucket, size, prefix, values)
+
+
+def diarize(prefix: str, values: Values) -> list[Values]:
+    """On a GPU: the speakers of a recording."""
+    return remote.diarize(_diarizer(), _services().bucket, prefix, values)
+
+
+@cache
+def _chunk_engines() -> ChunkEngines:
+    return build_chunk_engines(read_engine_settings(os.environ))
+
+
+@cache
+def _diarizer() -> Diarizer:
+    return build_diarizer(read_engine_settings(os.environ))
+
+
+def _services() -> Services:
+    _lend_identity()
+    return _built_services()
+
+
+@cache
+def _built_services() -> Services:
+    return bootstrap(Settings.from_environment(os.environ))
+
+
+def _lend_identity() -> None:
+    lend_identity(os.environ, Path(tempfile.gettempdir()))

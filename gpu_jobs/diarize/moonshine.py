@@ -1,0 +1,119 @@
+"""Who speaks when, by the port of pyannote's speaker-diarization-community-1 that is compiled into moonshine-voice.
+
+Audio is fed as a stream, so progress is real and the caller can stop it; voices are clustered once, at the end, over
+the whole recording. Beyond an hour the clustering looks at a sliding hour, since its cost grows with the square.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording
+from gpu_jobs.diarize import SpeakerCount
+from gpu_jobs.diarize.voices import second_look
+from gpu_jobs.transcribe import SecondsDone
+from shared.domain.errors import JobFailure
+from shared.domain.transcripts import Turn
+
+ENGINE = "moonshine:pyannote-community-1"
+BLOCK_SECONDS = 5.0
+WHOLE_SECONDS = 3600.0
+NEVER_SECONDS = 1e9
+SLIDING_CADENCE_SECONDS = 600.0
+MIN_TURN_SECONDS = 0.05
+TINY_MODEL = "tiny-en"
+
+# A line of the library's transcript carries the turns, clipped to itself. Its detector must therefore let everything
+# but silence through, and end a line now and then, because the library copies the whole line for every 32 ms in it.
+OPTIONS = {
+    "skip_transcription": "true",
+    "identify_speakers": "true",
+    "return_audio_data": "false",
+    "vad_threshold": "0.005",
+    "vad_max_segment_duration": "30",
+}
+
+
+class MoonshineDiarizer:
+    """Turns of a recording. A model per call: it numbers speakers across calls and keeps their voices."""
+
+    engine = ENGINE
+    weight = 0.8
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def diarize(
+        self,
+        recording: Recording,
+        on_progress: SecondsDone,
+        count: SpeakerCount | None = None,  # noqa: ARG002 - this engine cannot be told
+    ) -> tuple[Turn, ...]:
+        """Turns in order of start, ids SPEAKER_00 … by first appearance; none for silence.
+
+        Raises JobFailure engine_failed.
+        """
+        from moonshine_voice import MoonshineError
+
+        with self._lock:
+            try:
+                lines = self._run(recording, on_progress)
+            except MoonshineError as error:
+                raise JobFailure("engine_failed", "The speaker engine failed on this recording.") from error
+        return _numbered(second_look(recording, _turns(lines, recording.duration_seconds)))
+
+    def _run(self, recording: Recording, on_progress: SecondsDone) -> list[Any]:
+        from moonshine_voice import ModelArch, Transcriber, get_model_path
+        from moonshine_voice.transcriber import MOONSHINE_FLAG_FORCE_UPDATE
+
+        sliding = recording.duration_seconds > WHOLE_SECONDS
+        options = OPTIONS | {
+            "diarization_cluster_window_sec": str(WHOLE_SECONDS if sliding else 0),
+            "diarization_cluster_cadence": str(SLIDING_CADENCE_SECONDS if sliding else NEVER_SECONDS),
+        }
+        with Transcriber(str(get_model_path(TINY_MODEL)), ModelArch.TINY, options=options) as model:
+            stream = model.create_stream(update_interval=NEVER_SECONDS)
+            try:
+                stream.start()
+                start = 0.0
+                while start < recording.duration_seconds:
+                    block = recording.slice(start, start + BLOCK_SECONDS)
+                    stream.add_audio(block.tolist(), SAMPLE_RATE_HZ)
+                    # Forced, or the last short block would reach the models only after the final clustering.
+                    stream.update_transcription(MOONSHINE_FLAG_FORCE_UPDATE)
+                    start = min(start + BLOCK_SECONDS, recording.duration_seconds)
+                    on_progress(start)
+                result = stream.stop()
+                return list(result.lines) if result is not None else []
+            finally:
+                stream.close()
+
+
+def _turns(lines: Iterable[Any], duration_seconds: float) -> tuple[Turn, ...]:
+    """Join what the lines cut: spans of one speaker that touch or overlap become one turn."""
+    found = [span for line in lines for span in line.speaker_spans or ()]
+    spans = sorted((span.start_time, span.start_time + span.duration, span.speaker_index) for span in found)
+    joined: dict[int, list[list[float]]] = {}
+    for start, end, index in spans:
+        turns = joined.setdefault(index, [])
+        if turns and start <= turns[-1][1] + 0.02:
+            turns[-1][1] = max(turns[-1][1], end)
+        else:
+            turns.append([start, end])
+    flat = sorted(
+        (start, min(end, duration_seconds), index)
+        for index, turns in joined.items()
+        for start, end in turns
+        if end - start >= MIN_TURN_SECONDS
+    )
+    return tuple(Turn(start_seconds=start, end_seconds=end, speaker_id=str(index)) for start, end, index in flat)
+
+
+def _numbered(turns: Iterable[Turn]) -> tuple[Turn, ...]:
+    order: dict[str, str] = {}
+    for turn in turns:
+        order.setdefault(turn.speaker_id, f"SPEAKER_{len(order):02d}")
+    return tuple(replace(turn, speaker_id=order[turn.speaker_id]) for turn in turns)

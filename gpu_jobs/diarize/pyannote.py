@@ -1,0 +1,126 @@
+"""Who speaks when, by pyannote.audio's speaker-diarization-community-1, on a GPU or a CPU.
+
+The pipeline is a folder on disk (fetched beforehand) or a repository of the model hub. Samples are handed over in
+memory: pyannote's own decoder needs FFmpeg's shared libraries, which the image does without.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording
+from gpu_jobs.diarize import SpeakerCount
+from gpu_jobs.transcribe import SecondsDone
+from shared.domain.errors import JobFailure
+from shared.domain.transcripts import Turn
+
+REPOSITORY = "pyannote/speaker-diarization-community-1"
+REVISION = "3533c8cf8e369892e6b79ff1bf80f7b0286a54ee"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PyannoteSettings:
+    """``model`` is a folder or a repository; ``device`` is cpu or cuda."""
+
+    model: str = REPOSITORY
+    revision: str | None = REVISION
+    device: str = "cpu"
+
+
+class PyannoteDiarizer:
+    """The Diarizer for production. The pipeline loads on first use; one call at a time."""
+
+    weight = 0.05
+
+    def __init__(self, settings: PyannoteSettings, load: Callable[[PyannoteSettings], Any] | None = None) -> None:
+        self._settings = settings
+        self._load = load or load_pipeline
+        self._pipeline: Any = None
+        self._lock = threading.Lock()
+        self.engine = f"pyannote:{Path(settings.model).name}"
+
+    def diarize(
+        self, recording: Recording, on_progress: SecondsDone, count: SpeakerCount | None = None
+    ) -> tuple[Turn, ...]:
+        """Turns in order of start; a turn may overlap others. Raises JobFailure engine_failed."""
+        import torch
+
+        if recording.duration_seconds == 0:
+            return ()
+        waveform = torch.from_numpy(np.ascontiguousarray(recording.samples, dtype=np.float32)).unsqueeze(
+            0
+        )  # (1, samples)
+        known = {name: value for name, value in asdict(count or SpeakerCount()).items() if value is not None}
+        hook = _Hook(recording.duration_seconds, on_progress)
+        with self._lock:
+            try:
+                found = self._loaded()({"waveform": waveform, "sample_rate": SAMPLE_RATE_HZ}, hook=hook, **known)
+            except (RuntimeError, ValueError) as error:
+                raise JobFailure("engine_failed", "The speaker engine failed on this recording.") from error
+        on_progress(recording.duration_seconds)
+        return _turns(found.speaker_diarization, recording.duration_seconds)
+
+    def _loaded(self) -> Any:
+        if self._pipeline is None:
+            self._pipeline = self._load(self._settings)
+        return self._pipeline
+
+
+class _Hook:
+    """pyannote's progress of its two long steps, as seconds of the recording."""
+
+    STEPS = ("segmentation", "embeddings")
+
+    def __init__(self, duration_seconds: float, on_progress: SecondsDone) -> None:
+        self._duration_seconds, self._on_progress = duration_seconds, on_progress
+
+    def __call__(
+        self,
+        step: str,
+        _artifact: Any,
+        file: Any = None,  # noqa: ARG002 - pyannote names it
+        completed: int | None = None,
+        total: int | None = None,
+    ) -> None:
+        """Told by pyannote after each batch."""
+        if step in self.STEPS and completed is not None and total:
+            share = (self.STEPS.index(step) + completed / total) / len(self.STEPS)
+            self._on_progress(share * self._duration_seconds)
+
+
+def load_pipeline(settings: PyannoteSettings) -> Any:
+    """The pipeline, on its device. Raises JobFailure engine_failed when it cannot be had."""
+    try:
+        import torch
+        from pyannote.audio import Pipeline
+
+        is_local = Path(settings.model).is_dir()
+        pipeline = Pipeline.from_pretrained(settings.model, revision=None if is_local else settings.revision)
+        return pipeline.to(torch.device(settings.device))
+    except (AttributeError, ImportError, OSError, ValueError, RuntimeError) as error:  # AttributeError: it gives None
+        raise JobFailure(
+            "engine_failed",
+            f"The speaker engine could not load '{Path(settings.model).name}'. Its terms must be accepted on the model "
+            "hub, or PYANNOTE_MODEL must name a folder that holds the pipeline.",
+        ) from error
+
+
+def _turns(annotation: Any, duration_seconds: float) -> tuple[Turn, ...]:
+    found = sorted(
+        (span.start, min(span.end, duration_seconds), str(who))
+        for span, _, who in annotation.itertracks(yield_label=True)
+    )
+    order: dict[str, str] = {}
+    for _, _, who in found:
+        order.setdefault(who, f"SPEAKER_{len(order):02d}")
+    return tuple(
+        Turn(start_seconds=max(0.0, start), end_seconds=end, speaker_id=order[who])
+        for start, end, who in found
+        if end > start
+    )

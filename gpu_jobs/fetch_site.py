@@ -1,0 +1,188 @@
+"""Recordings on YouTube and the other sites that yt-dlp knows.
+
+yt-dlp gets out through the guard's proxy, never runs another program but its JavaScript runtime, and takes one
+recording: playlists and live streams are refused by name. YouTube wants a JavaScript runtime (deno) in the image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.adapters.guard_proxy import guard_proxy
+from shared.domain.errors import JobFailure
+
+if TYPE_CHECKING:
+    from gpu_jobs.fetch import Fetched, Fetcher, OnBytes
+
+logger = logging.getLogger(__name__)
+
+SOCKET_SECONDS = 30
+_NEXT = "Please download the recording and upload the file."
+# What yt-dlp says, as far as it matters to the customer: first match wins.
+_REASONS = (
+    (r"confirm you.{0,3}re not a bot|captcha|too many requests|429|rate.?limit|cloudflare|blocked|unusual traffic",
+     "source_blocked", f"The site turned us away as a robot. Please try again later. {_NEXT}"),
+    (r"live event|is live|premieres? in|not yet started|will begin in",
+     "source_is_live", "The address is a live stream. Please send it once the recording is there."),
+    (r"drm", "source_forbidden", "The recording is protected against copying, so it cannot be fetched."),
+    (r"private|members.only|log ?in|sign in|password|in your country|geo.?restrict|premium|paid|403",
+     "source_forbidden", f"The site does not show the recording to everybody. Please make it public. {_NEXT}"),
+    (r"unavailable|does not exist|not found|404|410|removed|deleted|no longer|terminated|name or service not known",
+     "source_not_found", "There is no recording at the address. Please check it."),
+    (r"larger than max-filesize", "source_too_large", f"The recording is too large. {_NEXT}"),
+    (r"timed? ?out|connection reset|remote end closed|temporary failure|5\d\d:",
+     "source_timeout", f"The recording did not come in time. Please try again later. {_NEXT}"),
+    (r"unsupported url|no video formats|no media|unable to extract|no suitable|is not a valid url",
+     "source_not_media", "No recording was found at the address. Please give one that opens the recording itself."),
+)  # fmt: skip
+
+
+class _TooLarge(Exception):
+    """More bytes than allowed have come."""
+
+
+def is_known_site(url: str) -> bool:
+    """True when yt-dlp has an extractor made for this site."""
+    return any(extractor.suitable(url) for extractor in _extractors())
+
+
+def fetch(fetcher: Fetcher, url: str, folder: Path, on_bytes: OnBytes) -> Fetched:
+    """The recording that the page plays, audio alone where the site has it so. Raises JobFailure (``source_…``)."""
+    import yt_dlp
+
+    settings = fetcher.settings
+    with contextlib.ExitStack() as stack:
+        proxy = settings.proxy or stack.enter_context(guard_proxy(fetcher.connector))
+        options = _options(fetcher, folder, proxy, on_bytes)
+        try:
+            with yt_dlp.YoutubeDL(options) as downloader:
+                info = downloader.extract_info(url, download=False, process=False)
+                _check_kind(info)
+                info = downloader.process_ie_result(info, download=False)
+                _check(info, settings.max_duration_seconds)
+                downloader.process_ie_result(info, download=True)
+        except yt_dlp.utils.YoutubeDLError as error:
+            raise _failure(error) from error
+        except _TooLarge as error:
+            raise JobFailure("source_too_large", f"The recording is too large. {_NEXT}") from error
+    return _fetched(folder, info)
+
+
+@cache
+def _extractors() -> tuple[Any, ...]:
+    from yt_dlp.extractor import list_extractor_classes
+
+    return tuple(extractor for extractor in list_extractor_classes() if extractor.IE_NAME != "generic")
+
+
+def _options(fetcher: Fetcher, folder: Path, proxy: str, on_bytes: OnBytes) -> dict[str, Any]:
+    settings = fetcher.settings
+
+    def on_progress(status: dict[str, Any]) -> None:
+        received = int(status.get("downloaded_bytes") or 0)
+        if received > settings.max_bytes:
+            raise _TooLarge
+        on_bytes(received)
+
+    options: dict[str, Any] = {
+        "format": "bestaudio/best",
+        "outtmpl": {"default": str(folder / "site.%(ext)s")},
+        "proxy": proxy,
+        "noplaylist": True,
+        "extract_flat": True,
+        "max_filesize": settings.max_bytes,
+        "socket_timeout": SOCKET_SECONDS,
+        "retries": 3,
+        "fragment_retries": 3,
+        "enable_file_urls": False,
+        "ffmpeg_location": "/nonexistent",  # no other program is run on what strangers send
+        "fixup": "never",
+        "cachedir": False,
+        "quiet": True,
+        "no_warnings": True,
+        "noprogress": True,
+        "logger": _Log(),
+        "progress_hooks": [on_progress],
+    }
+    if settings.cookies_file is not None:
+        options["cookiefile"] = str(settings.cookies_file)
+    return options
+
+
+def _check_kind(info: dict[str, Any] | None) -> None:
+    if info is None:
+        raise JobFailure("source_not_media", "No recording was found at the address.")
+    if info.get("_type") in {"playlist", "multi_video"}:
+        raise JobFailure(
+            "source_is_playlist",
+            "The address is a playlist or channel. Please give the address of one recording.",
+        )
+
+
+def _check(info: dict[str, Any] | None, max_duration_seconds: float) -> None:
+    _check_kind(info)
+    assert info is not None
+    if info.get("is_live") or info.get("live_status") in {"is_live", "is_upcoming", "post_live"}:
+        raise JobFailure("source_is_live", "The address is a live stream. Please send it once the recording is there.")
+    if (info.get("duration") or 0) > max_duration_seconds:
+        raise JobFailure(
+            "source_too_long",
+            f"The recording is longer than {max_duration_seconds / 3600:g} hours, the most one job can take.",
+        )
+
+
+def _fetched(folder: Path, info: dict[str, Any]) -> Fetched:
+    from gpu_jobs.fetch import Fetched, IsPage, check_media
+
+    files = [path for path in folder.glob("site.*") if path.suffix not in {".part", ".ytdl"}]
+    if len(files) != 1:
+        raise JobFailure("source_too_large", f"The recording is too large or did not come whole. {_NEXT}")
+    path = files[0]
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            check_media(file.read(256 * 1024), size_bytes)
+        except IsPage as error:
+            raise JobFailure("source_not_media", "The site sent a page instead of the recording.") from error
+    title = str(info.get("title") or "recording")[:200]
+    return Fetched(
+        path=path, filename=f"{title}{path.suffix}", content_type="application/octet-stream", size_bytes=size_bytes
+    )
+
+
+def _failure(error: Exception) -> JobFailure:
+    text = _plain(error)
+    for pattern, code, message in _REASONS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return JobFailure(code, message)
+    return JobFailure("source_not_media", f"The site's recording could not be fetched. {_NEXT}")
+
+
+def _plain(error: Exception) -> str:
+    """All that yt-dlp says, its causes included, without terminal colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", " ".join(_messages(error)))
+
+
+def _messages(error: BaseException | None) -> Iterator[str]:
+    while error is not None:
+        yield str(error)
+        error = error.__cause__ or error.__context__
+
+
+class _Log:
+    """yt-dlp's messages may hold addresses with tokens in them: only that there were some is logged."""
+
+    def debug(self, message: str) -> None:
+        """Nothing."""
+
+    info = warning = debug
+
+    def error(self, message: str) -> None:
+        """That something went wrong."""
+        logger.info("site_fetch_problem", extra={"length": len(message)})

@@ -1,0 +1,231 @@
+"""Words and turns become segments and speakers: pure, and the same whichever engines made them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TypeVar
+
+from gpu_jobs.transcribe import Passage
+from shared.domain.transcripts import Segment, Speaker, Turn, Word
+
+T = TypeVar("T")
+
+SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "؟", "।")  # noqa: RUF001 - other scripts' marks are meant
+CLOSING_MARKS = "\"'”’)]»"  # noqa: RUF001 - typographic quotes are meant
+ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "jr.", "sr.", "vs.", "e.g.", "i.e."})
+SPACELESS_LANGUAGES = frozenset({"zh", "yue", "ja", "th", "lo", "my"})
+PAUSE_SECONDS = 1.0
+MAX_SEGMENT_SECONDS = 30.0
+WEAK_RUN_WORDS = 2
+CLEAR_SHARE = 0.6
+"""A word belongs to a turn beyond doubt if the turn covers this share of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """A word and the passage it came from."""
+
+    word: Word
+    passage: Passage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Voiced:
+    """A word with its likeliest speaker, and the share of its time that the speaker's turns cover."""
+
+    word: Word
+    share: float
+
+
+def in_order(passages: Sequence[Passage], duration_seconds: float) -> tuple[Passage, ...]:
+    """The passages with word times that never overlap, run backwards or leave the recording."""
+    latest = 0.0
+    ordered = []
+    for passage in passages:
+        words = []
+        for word in passage.words:
+            start = min(max(word.start_seconds, latest), duration_seconds)
+            latest = min(max(word.end_seconds, start), duration_seconds)
+            words.append(replace(word, start_seconds=start, end_seconds=latest))
+        ordered.append(replace(passage, words=tuple(words)))
+    return tuple(ordered)
+
+
+def cut_segments(passages: Sequence[Passage], turns: Sequence[Turn] | None, language: str = "") -> tuple[Segment, ...]:
+    """Sentence-like segments, each by one speaker, holding every word once and in order.
+
+    ``turns`` None means nobody asked who speaks. A segment ends with a sentence, at a pause, or where the speaker
+    changes.
+    """
+    said = [_Said(word=word, passage=passage) for passage in passages for word in passage.words]
+    if turns is not None:
+        words = assign_speakers([item.word for item in said], turns)
+        said = [replace(item, word=word) for item, word in zip(said, words, strict=True)]
+    sentences = _split(said, lambda a, b: _is_sentence_break(a.word, b.word) or a.word.speaker_id != b.word.speaker_id)
+    return tuple(_segment(group, language) for sentence in sentences for group in _not_too_long(sentence))
+
+
+def assign_speakers(words: Sequence[Word], turns: Sequence[Turn]) -> list[Word]:
+    """Each word with the speaker whose turns it overlaps most; in a gap, the nearest. No turns: all are SPEAKER_00.
+
+    Inside a sentence, one or two words that no turn clearly covers are the edge of a neighbour's turn, not a change of
+    speaker, and go with the words around them. A "Yes." that has a turn of its own stays its speaker's.
+    """
+    if not turns:
+        return [replace(word, speaker_id="SPEAKER_00") for word in words]
+    finder = _TurnFinder(turns)
+    voiced = [finder.voice_of(word) for word in words]
+    sentences = _split(voiced, lambda a, b: _is_sentence_break(a.word, b.word))
+    return [word for sentence in sentences for word in _without_weak_runs(sentence)]
+
+
+def name_speakers(
+    segments: Sequence[Segment], turns: Sequence[Turn]
+) -> tuple[tuple[Segment, ...], tuple[Speaker, ...]]:
+    """Renumber to SPEAKER_00, SPEAKER_01 … by first appearance in the segments, and sum up who spoke how long.
+
+    Voices without a single word (a cough, a door) are left out. ``speaking_time_seconds`` is that of the turns, or of
+    the segments where the diarizer heard nothing.
+    """
+    order: dict[str, str] = {}
+    for segment in segments:
+        if segment.speaker_id is not None:
+            order.setdefault(segment.speaker_id, f"SPEAKER_{len(order):02d}")
+    named = tuple(_renamed(segment, order) for segment in segments)
+    speakers = tuple(
+        Speaker(id=new, label=f"Speaker {index + 1}", speaking_time_seconds=_speaking_time(old, segments, turns))
+        for index, (old, new) in enumerate(order.items())
+    )
+    return named, speakers
+
+
+def join_words(words: Sequence[str], language: str) -> str:
+    """The words as running text: spaces between them, but in Chinese and its like only between two Latin words."""
+    if language not in SPACELESS_LANGUAGES:
+        return " ".join(words)
+    text = ""
+    for word in words:
+        between_latin = text[-1:].isascii() and text[-1:].isalnum() and word[:1].isascii() and word[:1].isalnum()
+        text += f" {word}" if between_latin else word
+    return text
+
+
+def without_words(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    """The same segments for somebody who did not ask for word times."""
+    return tuple(replace(segment, words=()) for segment in segments)
+
+
+class _TurnFinder:
+    """Finds the turns near a word without looking at all of them."""
+
+    def __init__(self, turns: Sequence[Turn]) -> None:
+        self._turns = sorted(turns, key=lambda turn: turn.start_seconds)
+        self._starts = [turn.start_seconds for turn in self._turns]
+        self._longest = max(turn.end_seconds - turn.start_seconds for turn in turns)
+
+    def voice_of(self, word: Word) -> _Voiced:
+        heard: dict[str, float] = {}
+        for turn in self._between(word.start_seconds, word.end_seconds):
+            overlap = min(turn.end_seconds, word.end_seconds) - max(turn.start_seconds, word.start_seconds)
+            if overlap > 0:
+                heard[turn.speaker_id] = heard.get(turn.speaker_id, 0.0) + overlap
+        if not heard:
+            nearest = min(self._around(word), key=lambda turn: _distance(turn, word))
+            return _Voiced(word=replace(word, speaker_id=nearest.speaker_id), share=0.0)
+        speaker = max(heard, key=lambda each: heard[each])
+        share = heard[speaker] / (word.end_seconds - word.start_seconds)
+        return _Voiced(word=replace(word, speaker_id=speaker), share=share)
+
+    def _between(self, start_seconds: float, end_seconds: float) -> list[Turn]:
+        first = bisect_left(self._starts, start_seconds - self._longest)
+        return self._turns[first : bisect_left(self._starts, end_seconds)]
+
+    def _around(self, word: Word) -> list[Turn]:
+        """The turns that could be nearest to a word that no turn covers."""
+        after = bisect_left(self._starts, word.end_seconds)
+        before = self._turns[bisect_left(self._starts, word.start_seconds - self._longest) : after]
+        return [*(before or self._turns[max(0, after - 1) : after]), *self._turns[after : after + 1]]
+
+
+def _distance(turn: Turn, word: Word) -> float:
+    return max(turn.start_seconds - word.end_seconds, word.start_seconds - turn.end_seconds, 0.0)
+
+
+def _without_weak_runs(sentence: Sequence[_Voiced]) -> list[Word]:
+    runs = _split(sentence, lambda a, b: a.word.speaker_id != b.word.speaker_id)
+    words: list[Word] = []
+    for index, run in enumerate(runs):
+        neighbours = runs[max(0, index - 1) : index] + runs[index + 1 : index + 2]
+        voices = {neighbour[0].word.speaker_id for neighbour in neighbours}
+        is_weak = len(run) <= WEAK_RUN_WORDS and all(voiced.share < CLEAR_SHARE for voiced in run)
+        if is_weak and len(voices) == 1:
+            words += [replace(voiced.word, speaker_id=neighbours[0][0].word.speaker_id) for voiced in run]
+        else:
+            words += [voiced.word for voiced in run]
+    return words
+
+
+def _split(items: Sequence[T], is_cut: Callable[[T, T], bool]) -> list[list[T]]:
+    """Cut a sequence between every two neighbours for which ``is_cut`` holds."""
+    groups: list[list[T]] = [[items[0]]] if items else []
+    for before, after in pairwise(items):
+        if is_cut(before, after):
+            groups.append([])
+        groups[-1].append(after)
+    return groups
+
+
+def _is_sentence_break(before: Word, after: Word) -> bool:
+    if after.start_seconds - before.end_seconds >= PAUSE_SECONDS:
+        return True
+    text = before.text.rstrip(CLOSING_MARKS)
+    return text.endswith(SENTENCE_ENDS) and text.lower() not in ABBREVIATIONS
+
+
+def _not_too_long(sentence: list[_Said]) -> list[list[_Said]]:
+    """A sentence nobody ever ended is cut at its longest pauses."""
+    if len(sentence) < 2 or sentence[-1].word.end_seconds - sentence[0].word.start_seconds <= MAX_SEGMENT_SECONDS:
+        return [sentence]
+    middle = sentence[0].word.start_seconds + sentence[-1].word.end_seconds
+
+    def merit(at: int) -> tuple[float, float]:
+        before, after = sentence[at - 1].word, sentence[at].word
+        return (round(after.start_seconds - before.end_seconds, 2), -abs(2 * after.start_seconds - middle))
+
+    cut = max(range(1, len(sentence)), key=merit)
+    return _not_too_long(sentence[:cut]) + _not_too_long(sentence[cut:])
+
+
+def _segment(group: Sequence[_Said], language: str) -> Segment:
+    words = tuple(item.word for item in group)
+    return Segment(
+        start_seconds=words[0].start_seconds,
+        end_seconds=words[-1].end_seconds,
+        text=join_words([word.text for word in words], language),
+        speaker_id=words[0].speaker_id,
+        confidence=_confidence(group),
+        words=words,
+    )
+
+
+def _confidence(group: Sequence[_Said]) -> float | None:
+    """The engine's own where it has one for the passage, else the mean of the words'; None where nobody knows."""
+    own = [item.passage.confidence for item in group if item.passage.confidence is not None]
+    known = own or [item.word.confidence for item in group if item.word.confidence is not None]
+    return round(sum(known) / len(known), 3) if known else None
+
+
+def _renamed(segment: Segment, order: dict[str, str]) -> Segment:
+    if segment.speaker_id is None:
+        return segment
+    new = order[segment.speaker_id]
+    return replace(segment, speaker_id=new, words=tuple(replace(word, speaker_id=new) for word in segment.words))
+
+
+def _speaking_time(speaker_id: str, segments: Sequence[Segment], turns: Sequence[Turn]) -> float:
+    heard = sum(turn.end_seconds - turn.start_seconds for turn in turns if turn.speaker_id == speaker_id)
+    said = sum(s.end_seconds - s.start_seconds for s in segments if s.speaker_id == speaker_id)
+    return round(heard or said, 3)

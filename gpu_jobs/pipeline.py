@@ -1,0 +1,328 @@
+"""From a media file to a transcript: decode, find speech, transcribe, time the words, find the speakers, sum up.
+
+Knows neither AWS nor Modal, and keeps nothing between recordings but the loaded models.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from gpu_jobs.audio import AudioLimits, Recording, decode_recording, measure_recording
+from gpu_jobs.chunk_work import ChunkEngines, OwnProcess, Stopwatch
+from gpu_jobs.chunks import Span, plan_chunks
+from gpu_jobs.diarize import SpeakerCount
+from gpu_jobs.engines import EngineSet
+from gpu_jobs.fanout import (
+    ChunkOrder,
+    ChunkRunner,
+    ChunkShelf,
+    NoShelf,
+    merge_results,
+    run_orders,
+    total_coverage,
+    total_seconds,
+)
+from gpu_jobs.merge import cut_segments, in_order, name_speakers, without_words
+from gpu_jobs.planner import FleetPlan
+from gpu_jobs.speech import find_speech
+from gpu_jobs.transcribe import LanguageChoice, Passage, SecondsDone
+from shared.domain.options import TranscriptionOptions
+from shared.domain.transcripts import Coverage, Engines, Segment, Speaker, Summary, Transcript, Turn, WorkPlan
+
+logger = logging.getLogger(__name__)
+
+OnProgress = Callable[[str, float, float], None]
+"""Called as ``on_progress(stage, completed_seconds, total_seconds)``; what it raises ends the work and passes through.
+
+Both are audio seconds of work over all stages, each stage weighted by what it costs: completed never falls, and reaches
+total. Stages are 'transcribing', 'diarizing' and 'summarizing'.
+"""
+
+NO_SUMMARY = "The summary could not be made. The transcript is complete."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """Who does the work: chunks may go to other processes or machines, and so may the speakers."""
+
+    engines: EngineSet
+    chunks: ChunkRunner
+    diarizes_beside: bool = False
+    """True where the speakers are found elsewhere, or while workers transcribe."""
+    expects: Callable[[float], FleetPlan] | None = None
+    """What a recording of so many seconds should take, where that is planned."""
+
+
+CrewOrEngines = Crew | EngineSet
+
+
+def own_crew(engines: EngineSet) -> Crew:
+    """Everything in this process, one thing after the other."""
+    return Crew(
+        engines=engines, chunks=OwnProcess(ChunkEngines(transcriber=engines.transcriber, aligner=engines.aligner))
+    )
+
+
+class SpeechPipeline:
+    """The speech work of one process, with its engines."""
+
+    def __init__(self, crew: CrewOrEngines | Callable[[ChunkShelf], CrewOrEngines], limits: AudioLimits | None = None):
+        """A function gets the job's shelf and gives the crew for it."""
+        self._crew = crew
+        self._limits = limits or AudioLimits()
+
+    def measure(self, path: Path) -> float:
+        """Seconds of audio in a media file, counted by decoding it. Raises JobFailure."""
+        return measure_recording(path, self._limits)
+
+    def transcribe(
+        self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: ChunkShelf | None = None
+    ) -> Transcript:
+        """The transcript of a media file. Raises JobFailure, ChunkFailed, and whatever ``on_progress`` raises.
+
+        Chunks that are on the ``shelf`` are not transcribed again.
+        """
+        clock, shelf = Stopwatch(), shelf or NoShelf()
+        crew = self._crew(shelf) if callable(self._crew) else self._crew
+        with tempfile.TemporaryDirectory(prefix="recording-") as folder:
+            with clock.timing("decoding"):
+                recording = decode_recording(path, self._limits, Path(folder) / "samples")
+            return transcribe_recording(recording, options, crew, on_progress, _Run(clock, shelf))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What belongs to one run alone."""
+
+    clock: Stopwatch
+    shelf: ChunkShelf
+
+
+class _Progress:
+    """Turns the seconds done of each stage into one figure that only grows."""
+
+    def __init__(self, weights: dict[str, float], duration_seconds: float, on_progress: OnProgress) -> None:
+        self._weights = weights
+        self._duration_seconds = duration_seconds
+        self._on_progress = on_progress
+        self._done = dict.fromkeys(weights, 0.0)
+        self._lock = threading.Lock()
+
+    def of(self, stage: str) -> SecondsDone:
+        """The hook of one stage."""
+
+        def report(seconds_done: float) -> None:
+            with self._lock:
+                self._done[stage] = max(self._done[stage], min(seconds_done, self._duration_seconds))
+                completed = sum(self._done[name] * weight for name, weight in self._weights.items())
+            self._on_progress(stage, completed, self._duration_seconds * sum(self._weights.values()))
+
+        return report
+
+    def finish(self, stage: str) -> None:
+        """The stage is over, whatever it reported."""
+        self.of(stage)(self._duration_seconds)
+
+
+def transcribe_recording(
+    recording: Recording,
+    options: TranscriptionOptions,
+    crew: Crew | EngineSet,
+    on_progress: OnProgress,
+    run: _Run | None = None,
+) -> Transcript:
+    """The transcript of a decoded recording; silence gives one without segments. Raises what the pipeline raises."""
+    crew = crew if isinstance(crew, Crew) else own_crew(crew)
+    engines, run = crew.engines, run or _Run(Stopwatch(), NoShelf())
+    clock = run.clock
+    progress = _Progress(_weights(options, engines), recording.duration_seconds, on_progress)
+    progress.of("transcribing")(0.0)
+    with clock.timing("finding_speech"):
+        speech = find_speech(recording)
+    with _Speakers(recording, speech, crew, options, progress, clock) as speakers_work:
+        spoken = _transcribe(recording, speech, options, crew, progress, run)
+        progress.finish("transcribing")
+        turns = speakers_work.turns()
+    segments, speakers = name_speakers(cut_segments(spoken.passages, turns, spoken.language), turns or ())
+    warnings = [*recording.warnings, *spoken.warnings]
+    summary = None
+    if options.summary:
+        with clock.timing("summarizing"):
+            summary, speakers = _summarize(segments, speakers, spoken.language, crew, progress, warnings)
+    return Transcript(
+        duration_seconds=round(recording.duration_seconds, 3),
+        language=spoken.language,
+        engines=Engines(
+            transcriber=spoken.engine,
+            diarizer=engines.diarizer.engine if options.diarization else None,
+            aligner=spoken.aligner,
+            summarizer=engines.summarizer.engine if options.summary else None,
+        ),
+        segments=segments if options.word_timestamps else without_words(segments),
+        speakers=speakers,
+        summary=summary,
+        warnings=tuple(warnings),
+        compute_seconds=clock.seconds,
+        coverage=spoken.coverage,
+        language_confidence=spoken.language_confidence,
+        plan=_work_plan(recording, crew),
+    )
+
+
+def _work_plan(recording: Recording, crew: Crew) -> WorkPlan | None:
+    if crew.expects is None or recording.duration_seconds == 0:
+        return None
+    plan = crew.expects(recording.duration_seconds)
+    return WorkPlan(
+        gpu=plan.gpu,
+        gpus=plan.gpus,
+        chunk_seconds=round(plan.chunk_seconds, 3),
+        expected_wall_seconds=plan.wall_seconds,
+        expected_cost_usd=plan.dollars,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spoken:
+    """What all the chunks together say."""
+
+    engine: str
+    language: str
+    language_confidence: float | None
+    passages: tuple[Passage, ...]
+    coverage: Coverage
+    aligner: str | None
+    warnings: tuple[str, ...]
+
+
+def _transcribe(
+    recording: Recording,
+    speech: tuple[Span, ...],
+    options: TranscriptionOptions,
+    crew: Crew,
+    progress: _Progress,
+    run: _Run,
+) -> _Spoken:
+    """Decide the language, plan, have every chunk transcribed, merge."""
+    transcriber = crew.engines.transcriber
+    engine = transcriber.engine(options)
+    with run.clock.timing("choosing_language"):
+        choice = crew.chunks.choose_language(recording, speech, options) if speech else _asked_language(options, crew)
+    asked = replace(options, language=choice.language)
+    duration = recording.duration_seconds
+    chunks = plan_chunks(speech, duration, transcriber.windows, crew.chunks.chunk_seconds(duration))
+    orders = [ChunkOrder(chunk=chunk, options=asked, engine=engine) for chunk in chunks]
+    results = run_orders(crew.chunks, run.shelf, recording, orders, progress.of("transcribing"))
+    for part, seconds in total_seconds(results).items():
+        run.clock.seconds[part] = round(run.clock.seconds.get(part, 0.0) + seconds, 3)
+    passages = merge_results(results, [chunk.span for chunk in chunks])
+    return _Spoken(
+        engine=engine,
+        language=choice.language,
+        language_confidence=choice.confidence,
+        passages=in_order(passages, duration),
+        coverage=total_coverage(results),
+        aligner=next((result.aligner for result in results if result.aligner), None),
+        warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
+    )
+
+
+def _asked_language(options: TranscriptionOptions, crew: Crew) -> LanguageChoice:
+    """Silence is in the language asked for, or in the only one that the engine knows."""
+    silence = Recording(samples=np.zeros(0, np.float32))
+    return crew.engines.transcriber.choose_language(silence, (), options)
+
+
+class _Speakers:
+    """Who speaks when: beside the transcription in a thread of its own, or when the turns are asked for."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        speech: tuple[Span, ...],
+        crew: Crew,
+        options: TranscriptionOptions,
+        progress: _Progress,
+        clock: Stopwatch,
+    ) -> None:
+        self._recording, self._speech, self._options = recording, speech, options
+        self._crew, self._progress, self._clock = crew, progress, clock
+        self._executor = ThreadPoolExecutor(1, "speakers")
+        self._future: Future[tuple[Turn, ...]] | None = None
+        self._count = SpeakerCount(
+            num_speakers=options.num_speakers, min_speakers=options.min_speakers, max_speakers=options.max_speakers
+        )
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        if self._options.diarization and self._crew.diarizes_beside:
+            self._future = self._executor.submit(self._diarize)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped = True
+        self._executor.shutdown(cancel_futures=True)
+
+    def turns(self) -> tuple[Turn, ...] | None:
+        """The turns, or None where nobody asked for them."""
+        if not self._options.diarization:
+            return None
+        return self._future.result() if self._future else self._diarize()
+
+    def _diarize(self) -> tuple[Turn, ...]:
+        on_progress = self._progress.of("diarizing")
+
+        def report(seconds: float) -> None:
+            if self._stopped:
+                raise InterruptedError("the transcription has ended badly")
+            on_progress(seconds)
+
+        with self._clock.timing("diarizing"):
+            report(0.0)
+            turns = self._crew.engines.diarizer.diarize(self._recording, report, self._count) if self._speech else ()
+            self._progress.finish("diarizing")
+        return turns
+
+
+def _weights(options: TranscriptionOptions, engines: EngineSet) -> dict[str, float]:
+    weights = {"transcribing": engines.transcriber.weight}
+    if options.diarization:
+        weights["diarizing"] = engines.diarizer.weight
+    if options.summary:
+        weights["summarizing"] = engines.summarizer.weight
+    return weights
+
+
+def _summarize(
+    segments: tuple[Segment, ...],
+    speakers: tuple[Speaker, ...],
+    language: str,
+    crew: Crew,
+    progress: _Progress,
+    warnings: list[str],
+) -> tuple[Summary | None, tuple[Speaker, ...]]:
+    """A summary, or None with a warning: it is an extra and never costs the customer the transcript.
+
+    The speakers, too, by the names that the talk gives them.
+    """
+    progress.of("summarizing")(0.0)
+    summary = None
+    try:
+        notes = crew.engines.summarizer.summarize(segments, language)
+        if notes is not None:
+            summary = notes.summary
+            speakers = tuple(replace(each, label=notes.labels.get(each.id, each.label)) for each in speakers)
+    except Exception:  # whatever a text does to the summariser, the transcript stands
+        logger.warning("summary_failed", exc_info=True)
+        warnings.append(NO_SUMMARY)
+    progress.finish("summarizing")
+    return summary, speakers

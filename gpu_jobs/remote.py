@@ -1,0 +1,215 @@
+"""Chunks, speakers and summaries on other machines: this side sends orders, that side carries them out.
+
+The decoded recording lies in the bucket as 16-bit samples; a machine reads only its own stretch. Who calls whom is
+passed in as plain functions, so nothing here knows of Modal.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording, open_decoded
+from gpu_jobs.chunk_work import ChunkEngines, work_on_part
+from gpu_jobs.chunks import Span
+from gpu_jobs.devices import compute_device
+from gpu_jobs.diarize import Diarizer, SpeakerCount
+from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, OnResult
+from gpu_jobs.planner import FleetPlan
+from gpu_jobs.shelf import BucketShelf
+from gpu_jobs.transcribe import LanguageChoice, SecondsDone
+from shared.adapters.s3 import Bucket
+from shared.domain.errors import JobFailure
+from shared.domain.options import Model, TranscriptionOptions
+from shared.domain.transcripts import Turn
+
+SAMPLE_BYTES = 2
+BLOCK_SECONDS = 60.0
+AUDIO = "audio.s16le"
+_PUBLISHING = threading.Lock()
+
+Values = dict[str, Any]
+
+
+class RangeReader(Protocol):
+    """Reads a part of an object."""
+
+    def read(self, key: str, offset: int, length: int) -> bytes:
+        """``length`` bytes from ``offset`` on. Raises ObjectMissing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """How to reach the other machines. ``transcribe`` yields what each order gave, in any order, as it
+    comes, from at most so many machines at a time."""
+
+    transcribe: Callable[[Sequence[tuple[str, Values]], int], Iterable[Values | BaseException]]
+    choose_language: Callable[[str, Values], Values]
+    diarize: Callable[[str, Values], list[Values]]
+
+
+class RemoteChunks:
+    """The ChunkRunner whose workers are elsewhere."""
+
+    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, plan: Callable[[float], FleetPlan]) -> None:
+        self._calls = calls
+        self._shelf = shelf
+        self._bucket = bucket
+        self._plan = plan
+
+    def chunk_seconds(self, duration_seconds: float) -> float:
+        """What is cheapest within the target for time."""
+        return self._plan(duration_seconds).chunk_seconds
+
+    def choose_language(
+        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
+    ) -> LanguageChoice:
+        """By a machine that has the model, once for the job however often it is run."""
+        name = f"language-{options.model.value}-{options.language or 'any'}"
+        values = self._shelf.get(name)
+        if values is None:
+            publish(recording, self._bucket, self._shelf)
+            asked = {
+                "model": options.model.value,
+                "language": options.language,
+                "speech": [[span.start_seconds, span.end_seconds] for span in speech],
+            }
+            values = _or_failure(self._calls.choose_language(self._shelf.prefix, asked))
+            self._shelf.put(name, values)
+        return LanguageChoice(**values)
+
+    def run(
+        self, recording: Recording, orders: Sequence[ChunkOrder], on_result: OnResult, on_progress: SecondsDone
+    ) -> None:
+        """On as many machines at a time as were planned for."""
+        publish(recording, self._bucket, self._shelf)
+        by_name = {order.name: order for order in orders}
+        done = 0.0
+        machines = self._plan(recording.duration_seconds).gpus
+        asked = [(self._shelf.prefix, order.to_values()) for order in orders]
+        for answer in self._calls.transcribe(asked, machines):
+            if isinstance(answer, BaseException):
+                raise ChunkFailed(f"{type(answer).__name__} after all retries") from answer
+            values = _or_failure(answer)
+            order = by_name[values["name"]]
+            done += order.chunk.span.duration_seconds
+            on_result(order, ChunkResult.from_values(values["result"]))
+            on_progress(done)
+
+
+class RemoteDiarizer:
+    """The Diarizer that is elsewhere; it works on the whole recording while the chunks are transcribed."""
+
+    weight = 0.1
+
+    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, engine: str) -> None:
+        self._calls, self._shelf, self._bucket = calls, shelf, bucket
+        self.engine = engine
+
+    def diarize(
+        self, recording: Recording, on_progress: SecondsDone, count: SpeakerCount | None = None
+    ) -> tuple[Turn, ...]:
+        """Once for the job, however often it is run."""
+        asked = asdict(count or SpeakerCount())
+        name = "speakers-" + "-".join(str(value) for value in asked.values())
+        values = self._shelf.get(name)
+        if values is None:
+            publish(recording, self._bucket, self._shelf)
+            values = {"turns": self._calls.diarize(self._shelf.prefix, asked)}
+            self._shelf.put(name, values)
+        on_progress(recording.duration_seconds)
+        return tuple(Turn(**turn) for turn in values["turns"])
+
+
+def publish(recording: Recording, bucket: Bucket, shelf: BucketShelf) -> None:
+    """Put the samples into the bucket, unless they are there: 16 bits, mono, SAMPLE_RATE_HZ."""
+    key = f"{shelf.prefix}{AUDIO}"
+    size = len(recording.samples) * SAMPLE_BYTES
+    with _PUBLISHING:  # speakers and chunks begin at the same moment
+        if size_of(bucket, shelf.prefix) != size:
+            _upload(recording, bucket, key)
+
+
+def _upload(recording: Recording, bucket: Bucket, key: str) -> None:
+    with tempfile.TemporaryFile() as file:
+        at = 0.0
+        while at < recording.duration_seconds:
+            block = recording.slice(at, at + BLOCK_SECONDS)
+            file.write((np.clip(block, -1.0, 1.0) * 32767).astype("<i2").tobytes())
+            at += BLOCK_SECONDS
+        file.seek(0)
+        bucket.upload(key, file, "application/octet-stream")
+
+
+def transcribe_chunk(engines: ChunkEngines, bucket: Bucket, reader: RangeReader, prefix: str, values: Values) -> Values:
+    """Carry out an order where the engine is. A result that is there already is the answer.
+
+    What the customer must be told is in the answer; anything else is raised, for the platform to try elsewhere.
+    """
+    order, shelf = ChunkOrder.from_values(values), BucketShelf(bucket, prefix)
+    known = shelf.get(order.name)
+    if known is None:
+        span = order.chunk.span
+        stretch = fetch_part(reader, prefix, span.start_seconds, span.end_seconds)
+        try:
+            result = work_on_part(engines, stretch, order, lambda _: None)
+        except JobFailure as failure:
+            return {"failure": [failure.code, failure.message]}
+        used = {f"{part}@{compute_device()}": seconds for part, seconds in result.compute_seconds.items()}
+        known = replace(result, compute_seconds=used).to_values()
+        shelf.put(order.name, known)
+    return {"name": order.name, "result": known}
+
+
+def choose_language(engines: ChunkEngines, reader: RangeReader, size_bytes: int, prefix: str, values: Values) -> Values:
+    """Decide the language where the engine is."""
+    speech = [Span(start_seconds=start, end_seconds=end) for start, end in values["speech"]]
+    options = TranscriptionOptions(model=Model(values["model"]), language=values["language"])
+    recording = fetch_part(reader, prefix, 0.0, size_bytes / SAMPLE_BYTES / SAMPLE_RATE_HZ)
+    try:
+        return asdict(engines.transcriber.choose_language(recording, speech, options))
+    except JobFailure as failure:
+        return {"failure": [failure.code, failure.message]}
+
+
+def diarize(diarizer: Diarizer, bucket: Bucket, prefix: str, values: Values) -> list[Values]:
+    """Find the speakers of the whole recording where the engine is."""
+    with tempfile.TemporaryDirectory() as folder:
+        raw, file = Path(folder) / "raw", Path(folder) / "samples"
+        bucket.download(f"{prefix}{AUDIO}", raw)
+        with raw.open("rb") as source, file.open("wb") as target:
+            while block := source.read(SAMPLE_BYTES * SAMPLE_RATE_HZ * 60):
+                target.write(_as_samples(block).tobytes())
+        turns = diarizer.diarize(open_decoded(file), lambda _: None, SpeakerCount(**values))
+    return [asdict(turn) for turn in turns]
+
+
+def fetch_part(reader: RangeReader, prefix: str, start_seconds: float, end_seconds: float) -> Recording:
+    """The samples of ``[start, end)`` of the published recording."""
+    first, last = round(start_seconds * SAMPLE_RATE_HZ), round(end_seconds * SAMPLE_RATE_HZ)
+    body = reader.read(f"{prefix}{AUDIO}", first * SAMPLE_BYTES, (last - first) * SAMPLE_BYTES) if last > first else b""
+    return Recording(samples=_as_samples(body))
+
+
+def size_of(bucket: Bucket, prefix: str) -> int:
+    """Bytes of the published recording; 0 where there is none."""
+    key = f"{prefix}{AUDIO}"
+    return next((found.size_bytes for found in bucket.find(key) if found.key == key), 0)
+
+
+def _as_samples(body: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.frombuffer(body, "<i2").astype(np.float32) / np.float32(32767)
+
+
+def _or_failure(values: Values) -> Values:
+    if "failure" in values:
+        code, message = values["failure"]
+        raise JobFailure(code, message)
+    return values

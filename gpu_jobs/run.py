@@ -1,0 +1,213 @@
+"""One run of one attempt: from the claim to the settled job. Knows neither Modal nor queues."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from gpu_jobs.fanout import ChunkFailed, ChunkShelf
+from gpu_jobs.fetch import Fetcher, FetchSettings
+from gpu_jobs.shelf import BucketShelf
+from shared.adapters.s3 import ObjectMissing
+from shared.bootstrap import Services
+from shared.domain.errors import JobFailure, Stale
+from shared.domain.jobs import Job, Progress, Run, Stage, work_prefix
+from shared.domain.options import TranscriptionOptions
+from shared.domain.transcripts import Transcript
+from shared.services.jobs import Jobs
+
+logger = logging.getLogger(__name__)
+
+REPORT_SECONDS = 1.0  # progress is written at most this often
+AUDIO_MISSING = "The recording is no longer there. Nothing was charged; please upload it again."
+
+CHUNK_FAILED = (
+    "A part of the recording could not be transcribed, on two tries. Nothing was charged; please submit it again, "
+    "and tell us the job's id if it fails again."
+)
+
+OnProgress = Callable[[str, float, float], None]
+
+
+class Interrupted(Exception):
+    """The run must stop now: its process is to end, or it has lost the job."""
+
+
+class RunEnd(StrEnum):
+    """What became of a run."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    GIVEN_BACK = "given_back"  # broke down; the job is queued again or failed for good
+    NOT_OURS = "not_ours"  # ended, taken over or held by another run: nothing to do
+    INTERRUPTED = "interrupted"  # the process is to end; the same run may come back
+
+
+class Pipeline(Protocol):
+    """The speech work itself (gpu_jobs.pipeline)."""
+
+    def measure(self, path: Path) -> float:
+        """Seconds of audio in a file. Raises JobFailure."""
+
+    def transcribe(
+        self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: ChunkShelf | None = None
+    ) -> Transcript:
+        """The transcript of a file. Raises JobFailure, ChunkFailed, and whatever ``on_progress`` raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """What a run needs: the services, the speech work, and the sign that the process is to end."""
+
+    services: Services
+    pipeline: Pipeline
+    stop: threading.Event
+    fetcher: Fetcher = field(default_factory=lambda: Fetcher(FetchSettings.from_environment(os.environ)))
+
+
+def run_job(worker: Worker, run: Run, on_beat: Callable[[], None] = lambda: None) -> RunEnd:
+    """Do one run of an attempt; never raises for anything the job or its audio did.
+
+    ``on_beat`` is called with every extension of the lease (the queue worker extends its message there).
+    """
+    jobs = worker.services.jobs
+    try:
+        job = jobs.begin(run)
+    except Stale:
+        return RunEnd.NOT_OURS
+    keeper = LeaseKeeper(jobs, run, job, worker, on_beat)
+    try:
+        with keeper:
+            transcript = _transcribe(worker, keeper)
+            key = worker.services.results.store(keeper.job, run.attempt_id, transcript)
+        jobs.complete(
+            keeper.job,
+            run,
+            duration_seconds=transcript.duration_seconds,
+            result_key=key,
+            compute_seconds=transcript.compute_seconds,
+        )
+    except Interrupted:
+        return RunEnd.INTERRUPTED
+    except Stale:
+        return RunEnd.NOT_OURS
+    except JobFailure as failure:
+        return _end_badly(jobs, keeper.job, run, failure)
+    except Exception:
+        logger.exception("run_broke_down", extra={"job_id": run.job_id, "attempt_id": run.attempt_id})
+        return _end_badly(jobs, keeper.job, run, None)
+    return RunEnd.COMPLETED
+
+
+def _transcribe(worker: Worker, keeper: LeaseKeeper) -> Transcript:
+    with tempfile.TemporaryDirectory(prefix="audiototext-") as folder:
+        path = _obtain(worker, keeper, Path(folder))
+        seconds = worker.pipeline.measure(path)
+        keeper.ensure_hold(seconds)
+        shelf = BucketShelf(worker.services.bucket, work_prefix(keeper.job.account_id, keeper.job.job_id))
+        try:
+            return worker.pipeline.transcribe(path, keeper.job.options, keeper.on_progress, shelf)
+        except ChunkFailed as error:
+            logger.exception("chunk_failed", extra={"job_id": keeper.job.job_id})
+            raise JobFailure("engine_failed", CHUNK_FAILED) from error
+
+
+def _obtain(worker: Worker, keeper: LeaseKeeper, folder: Path) -> Path:
+    """The recording as a file: from the bucket, or from the web and then into the bucket for whoever comes after."""
+    recording, path = keeper.job.recording, folder / "recording"
+    try:
+        worker.services.bucket.download(recording.key, path)
+    except ObjectMissing as error:
+        if recording.source_url is None:
+            raise JobFailure("audio_missing", AUDIO_MISSING) from error
+    else:
+        return path
+    fetched = worker.fetcher.fetch(
+        recording.source_url, folder, lambda _bytes: keeper.on_progress(Stage.FETCHING, 0.0, 1.0)
+    )
+    with fetched.path.open("rb") as file:
+        worker.services.bucket.upload(recording.key, file, fetched.content_type or "application/octet-stream")
+    return fetched.path
+
+
+def _end_badly(jobs: Jobs, job: Job, run: Run, failure: JobFailure | None) -> RunEnd:
+    """Fail the job for a reason the customer can read, or give it back for another attempt."""
+    try:
+        if failure is None:
+            jobs.give_back(job, run)
+            return RunEnd.GIVEN_BACK
+        jobs.fail(job, failure, run)
+    except Stale:
+        return RunEnd.NOT_OURS
+    return RunEnd.FAILED
+
+
+class LeaseKeeper:
+    """Keeps a run's lease alive from a thread of its own and writes its progress.
+
+    All writes of the job go through here, one at a time, so ``job`` is always the newest revision. A lost job is told
+    to the pipeline at its next progress call.
+    """
+
+    def __init__(self, jobs: Jobs, run: Run, job: Job, worker: Worker, on_beat: Callable[[], None]) -> None:
+        self._jobs = jobs
+        self._run = run
+        self.job = job
+        self._stop = worker.stop
+        self._beat_seconds = worker.services.settings.lease.total_seconds() / 3
+        self._on_beat = on_beat
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._lost: Stale | None = None
+        self._progress = Progress(stage=Stage.FETCHING, percent=0)
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._done.set()
+        self._thread.join()
+        if kind is None and self._lost is not None:
+            raise self._lost
+
+    def on_progress(self, stage: str, completed_seconds: float, total_seconds: float) -> None:
+        """The pipeline's hook. Raises Interrupted when the process is to end, Stale when the job was lost."""
+        if self._stop.is_set():
+            raise Interrupted
+        if self._lost is not None:
+            raise self._lost
+        share = completed_seconds / total_seconds if total_seconds > 0 else 1.0
+        self._progress = Progress(stage=Stage(stage), percent=min(99, int(100 * share)))
+
+    def ensure_hold(self, duration_seconds: float) -> None:
+        """Hold what the real duration costs. Raises JobFailure or Stale."""
+        with self._lock:
+            self.job = self._jobs.ensure_hold(self.job, self._run, duration_seconds)
+
+    def _keep(self) -> None:
+        reported, silent_seconds = Progress(stage=Stage.FETCHING, percent=0), 0.0
+        while not self._done.wait(min(REPORT_SECONDS, self._beat_seconds)):
+            silent_seconds += REPORT_SECONDS
+            progress = self._progress
+            if progress == reported and silent_seconds < self._beat_seconds:
+                continue
+            try:
+                with self._lock:
+                    self.job = self._jobs.report(self.job, self._run, progress)
+                self._on_beat()
+            except Stale as lost:
+                self._lost = lost
+                return
+            except Exception as error:  # noqa: BLE001 - one missed beat is no reason to stop: the lease outlasts it
+                logger.warning("beat_missed", extra={"job_id": self._run.job_id, "error": type(error).__name__})
+            reported, silent_seconds = progress, 0.0

@@ -1,0 +1,109 @@
+"""``python -m infra.local``: the whole stack until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.local.options import Options, parse
+from infra.local.stack_log import StackLog
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until stopped. Exit status 0 after a stop, 1 when the stack could not start."""
+    options = parse(arguments)
+    sys.setswitchinterval(0.001)  # moto's threads must not hold up the event loop for 5 ms at a time
+    code = asyncio.run(_run(options))
+    sys.stdout.flush()
+    os._exit(code)  # the threads of the AWS endpoint may sit in a long poll of 20 s
+
+
+async def _run(options: Options) -> int:
+    began = time.monotonic()
+    log = StackLog(file=options.log_file, verbose=options.verbose)
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    from infra.local.running import RunningStack  # after the signal handlers: its imports take half a second
+
+    running = RunningStack(options, log)
+    start, stop = asyncio.create_task(running.start()), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.is_set():
+            return 0
+        if error := start.exception():
+            log.notice(_explain(error))
+            return 1
+        ready = running.ready()
+        if options.ready_file:
+            _write_atomically(options.ready_file, json.dumps(ready, indent=2) + "\n")
+        _announce(ready, seconds=time.monotonic() - began)
+        await stop
+        return 0
+    finally:
+        if options.ready_file:
+            options.ready_file.unlink(missing_ok=True)  # what it says is no longer true
+        start.cancel()
+        with contextlib.suppress(BaseException):
+            await start
+        await running.stop()
+
+
+def _explain(error: BaseException) -> str:
+    from infra.local.runtime import FunctionBroken
+    from infra.local.template import TemplateProblem
+    from infra.local.worker import WorkerBroken
+
+    if isinstance(error, FunctionBroken | TemplateProblem | WorkerBroken | OSError):
+        return f"cannot start: {error}"
+    import traceback
+
+    return "cannot start:\n" + "".join(traceback.format_exception(error))
+
+
+def _write_atomically(file: Path, text: str) -> None:
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as output:
+        output.write(text)  # it holds a key: for the owner's eyes
+    partial.replace(file)
+
+
+def _announce(ready: dict[str, Any], *, seconds: float) -> None:
+    from rich.console import Console
+    from rich.panel import Panel
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    rows = {
+        "API": ready["base_url"],
+        "API key": ready["api_key"],
+        "AWS and S3 endpoint": f"{ready['aws_endpoint']}  (access key test, secret {ready['secret_access_key']})",
+        "Bucket": ready["bucket"],
+        "Drop folder": f"{ready['drop_folder']}  (put recordings in; results appear beside them)",
+        "Workers": ", ".join(f"pid {pid}" for pid in ready["worker_pids"]) or "none",
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(f"[bold]{name}", str(value))
+    console = Console()
+    console.print(Panel(table, title=f"Ready in {seconds:.1f} s - Ctrl-C stops everything", expand=False))
+    if ready["base_url"] and ready["api_key"]:
+        # one line, unwrapped, to be copied
+        print(
+            f"curl -H 'Authorization: Bearer {ready['api_key']}' -F file=@audio.mp3 "
+            f"{ready['base_url']}/api/v1/transcribe/",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

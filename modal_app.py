@@ -1,0 +1,190 @@
+"""The Modal app: the only file that says ``modal``, and no logic in it.
+
+    modal run modal_app.py::fetch_weights    once, and again after a pin has changed
+    modal deploy modal_app.py
+
+The dispatcher spawns ``run_job(job_id, attempt_id)`` by name; it does no GPU work itself, but shares a recording out
+over the machines below. Modal may preempt any of them and run it again on the same input: the call id stays the same,
+so a run carries on with its attempt, and chunks whose results are in the bucket are not done again.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import modal
+
+APP_NAME = "audiototext"
+WEIGHTS_DIR = "/weights"
+SECRET = "audiototext"  # noqa: S105 - the name of a Modal secret: the stack's outputs as settings
+HUB_SECRET = "audiototext-hub"  # noqa: S105 - and of one with HF_TOKEN, for pyannote's terms
+SPEAKER_MODEL, LANGUAGE_MODEL = "speaker-diarization-community-1", "qwen2.5-7b-instruct"
+PLANNED_GPU = "L4"  # the first choice for chunks, and what the planner reckons with
+MAX_GPUS = int(os.environ.get("MAX_GPUS", "10"))
+MAX_JOBS = int(os.environ.get("MAX_JOBS", "20"))
+MAX_UPLOAD_HOSTS = int(os.environ.get("MAX_UPLOAD_HOSTS", "10"))
+REQUIREMENTS = Path(__file__).parent / "requirements"
+UNWANTED = ["**/__pycache__/**"]
+RETRIES = modal.Retries(max_retries=2, initial_delay=1.0)
+RULES = {"secrets": [modal.Secret.from_name(SECRET)], "retries": RETRIES}
+
+app = modal.App(APP_NAME)
+weights = modal.Volume.from_name("audiototext-weights", create_if_missing=True)
+readable = {WEIGHTS_DIR: weights.with_mount_options(read_only=True)}
+cpu_base = modal.Image.debian_slim(python_version="3.13")
+cuda_base = modal.Image.from_registry("nvidia/cuda:12.8.1-cudnn-runtime-ubuntu24.04", add_python="3.13")
+
+
+def _image(base: modal.Image, requirements: str, settings: dict[str, str], *more: str) -> modal.Image:
+    """Requirements, then ours. The folder, not one file: each takes its versions from constraints.txt beside it."""
+    install = " ".join(f"-r /requirements/{name}" for name in requirements.split())
+    image = base.add_local_dir(REQUIREMENTS, "/requirements", copy=True).env(settings)
+    # pricing.toml must come along, so not only *.py as by default.
+    return image.run_commands(f"python -m pip install {install}").add_local_python_source(
+        "gpu_jobs", "shared", *more, ignore=UNWANTED
+    )
+
+
+WHISPER = {"ENGINE": "faster-whisper", "MODELS_DIR": WEIGHTS_DIR, "COMPUTE_DEVICE": "cpu"}
+CUDA = {"DEVICE": "cuda", "COMPUTE_TYPE": "float16", "PYANNOTE_MODEL": f"{WEIGHTS_DIR}/{SPEAKER_MODEL}"}
+job_image = _image(cpu_base, "worker.txt sites.txt", WHISPER)
+whisper_image = _image(cuda_base, "worker.txt", WHISPER | CUDA)
+speaker_image = _image(cuda_base, "worker.txt tools/pyannote.txt", WHISPER | CUDA)
+language_image = _image(cuda_base, "worker.txt tools/vllm.txt", {})
+api_image = _image(cpu_base, "lambda.txt", {}, "functions")
+
+
+@app.cls(
+    image=whisper_image,
+    gpu=[PLANNED_GPU, "A10", "L40S"],
+    volumes=readable,
+    timeout=30 * 60,
+    scaledown_window=10,
+    max_containers=MAX_GPUS,
+    enable_memory_snapshot=True,
+    **RULES,
+)
+class Listener:
+    """Transcribes chunks. Its imports are in the snapshot; weights and the identity are not."""
+
+    @modal.enter(snap=True)
+    def warm_up(self) -> None:
+        import faster_whisper  # noqa: F401
+
+        import gpu_jobs.cloud  # noqa: F401
+
+    @modal.method()
+    def transcribe_chunk(self, prefix: str, order: dict[str, object]) -> dict[str, object]:
+        from gpu_jobs.cloud import transcribe_chunk
+
+        return transcribe_chunk(prefix, order)
+
+    @modal.method()
+    def choose_language(self, prefix: str, asked: dict[str, object]) -> dict[str, object]:
+        from gpu_jobs.cloud import choose_language
+
+        return choose_language(prefix, asked)
+
+
+@app.function(
+    image=speaker_image,
+    gpu=[PLANNED_GPU, "A10", "L40S"],
+    volumes=readable,
+    timeout=2 * 60 * 60,
+    scaledown_window=10,
+    max_containers=MAX_GPUS,
+    enable_memory_snapshot=True,
+    **RULES,
+)
+def diarize(prefix: str, count: dict[str, int | None]) -> list[dict[str, object]]:
+    """The speakers of a whole recording."""
+    from gpu_jobs.cloud import diarize as find_speakers
+
+    return find_speakers(prefix, count)
+
+
+@app.function(
+    image=language_image,
+    gpu=["L40S", "A100-80GB", "H100"],
+    volumes=readable,
+    timeout=10 * 60,
+    scaledown_window=60,
+    max_containers=2,
+    retries=RETRIES,
+)
+def summarise(messages: list[dict[str, str]]) -> str:
+    """The language model's answer."""
+    from gpu_jobs.summarize.vllm import loaded
+
+    return loaded(Path(WEIGHTS_DIR, LANGUAGE_MODEL))(messages)
+
+
+@app.function(
+    image=job_image,
+    cpu=2.0,
+    memory=4096,
+    ephemeral_disk=512 * 1024,
+    timeout=24 * 60 * 60,
+    scaledown_window=30,
+    max_containers=MAX_JOBS,
+    enable_memory_snapshot=True,
+    **RULES,
+)
+def run_job(job_id: str, attempt_id: str) -> str:
+    """One run of an attempt; how it ended."""
+    from gpu_jobs.cloud import Fleet
+    from gpu_jobs.cloud import run_job as run
+    from gpu_jobs.remote import Calls
+
+    calls = Calls(
+        transcribe=lambda orders, gpus: Listener.with_options(max_containers=gpus)().transcribe_chunk.starmap(
+            orders, order_outputs=False, return_exceptions=True, wrap_returned_exceptions=False
+        ),
+        choose_language=Listener().choose_language.remote,
+        diarize=diarize.remote,
+    )
+    fleet = Fleet(
+        calls=calls,
+        complete=summarise.remote,
+        llm=LANGUAGE_MODEL,
+        diarizer=f"pyannote:{SPEAKER_MODEL}",
+        gpu=PLANNED_GPU,
+        max_gpus=MAX_GPUS,
+    )
+    return run(fleet, job_id, attempt_id, modal.current_function_call_id() or attempt_id)
+
+
+@app.function(
+    image=api_image,
+    timeout=60 * 60,
+    scaledown_window=120,
+    max_containers=MAX_UPLOAD_HOSTS,
+    **{**RULES, "retries": None},
+)
+@modal.concurrent(max_inputs=8)
+@modal.asgi_app(label="audiototext-uploads")
+def uploads():  # type: ignore[no-untyped-def]
+    """The same HTTP API, for bodies that Lambda cannot take: recordings stream into the bucket (ModalHost)."""
+    from functions.api.app import from_environment
+    from shared.adapters.modal_identity import lend_identity
+
+    lend_identity(os.environ, Path(tempfile.gettempdir()))
+    return from_environment()
+
+
+@app.function(
+    image=job_image,
+    volumes={WEIGHTS_DIR: weights},
+    secrets=[modal.Secret.from_name(HUB_SECRET)],
+    timeout=2 * 60 * 60,
+    schedule=modal.Cron("0 4 * * 1"),
+)
+def fetch_weights() -> list[str]:
+    """Bring the weights to their pins; every Monday, so that a damaged volume mends itself. Only this one writes."""
+    from gpu_jobs.weights import fetch_missing
+
+    fetched = fetch_missing(Path(WEIGHTS_DIR))
+    weights.commit()
+    return fetched

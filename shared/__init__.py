@@ -1,0 +1,1 @@
+"""What the Lambda functions and the GPU jobs share: domain, adapters, services."""

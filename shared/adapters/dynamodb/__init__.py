@@ -1,0 +1,1 @@
+"""DynamoDB: one module per table, and what they share (items, transactions)."""

@@ -1,0 +1,96 @@
+"""TransactWriteItems: all writes or none, and a plain answer to which of them was refused."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from shared.adapters.dynamodb.items import from_item
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+CONFLICT_TRIES = 10
+CONFLICT_BASE_SECONDS = 0.02
+CONFLICT_CAP_SECONDS = 0.5  # ten tries wait 2.4 s at most on average: well inside a request's 29 s
+_PASSING_REASONS = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One write of a transaction, under a name that says what it is."""
+
+    name: str
+    item: dict[str, Any]  # {"Put" | "Update" | "ConditionCheck" | "Delete": …}
+
+
+class Refused(Exception):
+    """A condition did not hold, so nothing was written.
+
+    ``refused`` maps the name of each refused write to the item that stands there (empty when there is none).
+    """
+
+    def __init__(self, refused: dict[str, dict[str, Any]]) -> None:
+        super().__init__(f"refused: {', '.join(refused)}")
+        self.refused = refused
+
+
+class TooMuchContention(Exception):
+    """Other transactions on the same items were in the way for longer than we wait."""
+
+
+def transact(client: DynamoDBClient, writes: Sequence[Write]) -> None:
+    """Write all or nothing. Raises Refused when a condition fails, TooMuchContention after many conflicts.
+
+    A conflict is another transaction in flight on one of the items: AWS cancels ours at once, and the answer is to
+    wait a little (full jitter) and send it again.
+    """
+    for attempt in range(CONFLICT_TRIES):
+        try:
+            client.transact_write_items(TransactItems=[write.item for write in writes])  # type: ignore[misc]
+        except ClientError as error:
+            if not _is_conflict(error):
+                refused = _refused(writes, error)
+                if refused:
+                    raise Refused(refused) from error
+                raise
+            pause = min(CONFLICT_CAP_SECONDS, CONFLICT_BASE_SECONDS * 2**attempt)
+            time.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
+        else:
+            return
+    raise TooMuchContention(f"{CONFLICT_TRIES} transactions in a row met another one on the same items")
+
+
+def is_refused(error: ClientError) -> bool:
+    """True when a single write's condition did not hold."""
+    return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+
+
+def _is_conflict(error: ClientError) -> bool:
+    """True when the same transaction may well go through in a moment.
+
+    A conflict on one item hides what its condition would have said, so a refusal beside it proves nothing: a replay
+    might look like a spent limit. Only an answer without conflicts counts.
+    """
+    code = error.response["Error"]["Code"]
+    if code != "TransactionCanceledException":
+        return code == "TransactionInProgressException"
+    return any(reason.get("Code") in _PASSING_REASONS for reason in _reasons(error))
+
+
+def _refused(writes: Sequence[Write], error: ClientError) -> dict[str, dict[str, Any]]:
+    return {
+        write.name: from_item(reason.get("Item") or {})
+        for write, reason in zip(writes, _reasons(error), strict=False)
+        if reason.get("Code") == "ConditionalCheckFailed"
+    }
+
+
+def _reasons(error: ClientError) -> list[dict[str, Any]]:
+    reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+    return reasons

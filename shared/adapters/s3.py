@@ -1,0 +1,111 @@
+"""Recordings and results in the stack's bucket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class ObjectMissing(Exception):
+    """There is no object under this key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An object for somebody without credentials of ours, for as long as ``life``."""
+
+    key: str
+    life: timedelta
+    content_disposition: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """An object as a listing shows it."""
+
+    key: str
+    size_bytes: int
+
+
+class Bucket:
+    """The one bucket of the stack."""
+
+    def __init__(self, client: S3Client, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def upload(self, key: str, body: IO[bytes], content_type: str) -> None:
+        """Store a stream under ``key``; large ones in parts, in constant memory."""
+        self._client.upload_fileobj(body, self.name, key, ExtraArgs={"ContentType": content_type})
+
+    def put(self, key: str, body: bytes, content_type: str, content_encoding: str = "") -> None:
+        """Store bytes under ``key``."""
+        encoding: Any = {"ContentEncoding": content_encoding} if content_encoding else {}
+        self._client.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, **encoding)
+
+    def put_new(self, key: str, body: bytes, content_type: str) -> bool:
+        """Store bytes under ``key`` unless something is there already; whether they were stored."""
+        try:
+            self._client.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
+        except ClientError as error:
+            # 409: somebody else is storing it at this moment.
+            if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict"}:
+                return False
+            raise
+        return True
+
+    def get(self, key: str) -> bytes:
+        """The bytes under ``key``. Raises ObjectMissing."""
+        try:
+            return self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                raise ObjectMissing(key) from error
+            raise
+
+    def download(self, key: str, path: Path) -> None:
+        """Copy the object to a file. Raises ObjectMissing."""
+        try:
+            self._client.download_file(self.name, key, str(path))
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                raise ObjectMissing(key) from error
+            raise
+
+    def delete(self, key: str) -> None:
+        """Remove the object; no error when it is gone already."""
+        self._client.delete_object(Bucket=self.name, Key=key)
+
+    def link(self, link: Link) -> str:
+        """A presigned URL. It works while it lasts and the credentials that signed it do; never log it."""
+        parameters = {"Bucket": self.name, "Key": link.key}
+        if link.content_disposition is not None:
+            parameters["ResponseContentDisposition"] = link.content_disposition
+        return self._client.generate_presigned_url(
+            "get_object", Params=parameters, ExpiresIn=int(link.life.total_seconds())
+        )
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy an object inside the bucket, large ones in parts. Raises ObjectMissing."""
+        try:
+            self._client.copy({"Bucket": self.name, "Key": source}, self.name, target)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                raise ObjectMissing(source) from error
+            raise
+
+    def find(self, prefix: str) -> list[StoredObject]:
+        """Every object whose key begins with ``prefix``."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        return [
+            StoredObject(key=found["Key"], size_bytes=found["Size"])
+            for page in pages
+            for found in page.get("Contents", [])
+        ]

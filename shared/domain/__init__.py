@@ -1,0 +1,1 @@
+"""The domain: pure rules and values. Imports nothing but the standard library."""

@@ -1,0 +1,76 @@
+"""The drop folder: which objects are recordings, which are instructions, which are our own answers.
+
+drop/{account}/meetings/monday.mp3                 a recording
+drop/{account}/meetings/monday.mp3.options.json    options for it alone (before or after it)
+drop/{account}/options.json                        the account's defaults
+drop/{account}/meetings/monday.mp3.json .srt …     our answers
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.domain.ids import AccountId, JobId
+
+PREFIX = "drop/"
+QUARANTINE_PREFIX = "quarantine/"
+SIDECAR = ".options.json"
+DEFAULTS = "options.json"
+ERROR = ".error.json"
+RESULTS = (".json", ".srt", ".vtt", ".txt")
+_JOBS = uuid.UUID("0f8f2b9e-6c1d-5a70-9d55-2b1f3a6a9c01")  # namespace of the ids made here
+
+
+class DropKind(StrEnum):
+    """What an object in the folder is."""
+
+    RECORDING = "recording"
+    SIDECAR = "sidecar"
+    DEFAULTS = "defaults"
+    OURS = "ours"  # a result, or nothing at all: a folder
+    STRAY = "stray"  # under no account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """An object in the folder. ``recording_key`` is the recording's own, also for its sidecar."""
+
+    kind: DropKind
+    key: str
+    account_id: AccountId = AccountId("")  # noqa: RUF009 - a NewType makes nothing
+    recording_key: str = ""
+
+
+def read_key(key: str) -> Drop:
+    """What the key says of its object."""
+    account_id, slash, rest = key.removeprefix(PREFIX).partition("/")
+    if key.endswith("/") or not key.startswith(PREFIX):
+        return Drop(kind=DropKind.OURS, key=key)
+    if not slash or not account_id:
+        return Drop(kind=DropKind.STRAY, key=key)
+    account = AccountId(account_id)
+    if rest == DEFAULTS:
+        return Drop(kind=DropKind.DEFAULTS, key=key, account_id=account)
+    if rest.endswith(SIDECAR):
+        recording = key.removesuffix(SIDECAR)
+        return Drop(kind=DropKind.SIDECAR, key=key, account_id=account, recording_key=recording)
+    if rest.lower().endswith(RESULTS):
+        return Drop(kind=DropKind.OURS, key=key, account_id=account)
+    return Drop(kind=DropKind.RECORDING, key=key, account_id=account, recording_key=key)
+
+
+def defaults_key(account_id: AccountId) -> str:
+    """Where an account's defaults lie."""
+    return f"{PREFIX}{account_id}/{DEFAULTS}"
+
+
+def quarantine_key(key: str) -> str:
+    """Where an object goes that belongs to nobody."""
+    return QUARANTINE_PREFIX + key.removeprefix(PREFIX)
+
+
+def drop_job_id(key: str, etag: str) -> JobId:
+    """The one job of these bytes at this place: however often it is announced, it is the same."""
+    return JobId(str(uuid.uuid5(_JOBS, f"{key}\n{etag}")))

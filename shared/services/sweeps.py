@@ -1,0 +1,51 @@
+"""Sweeps: every minute, mend what a crash left - unsent messages, lost leases, unpublished events."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+from shared.adapters.dynamodb.jobs import JobMoved
+from shared.adapters.dynamodb.transactions import TooMuchContention
+from shared.adapters.eventbridge import EventRefused
+from shared.adapters.failures import AWS_FAILURES
+from shared.domain.errors import Stale
+from shared.domain.ids import JobId
+from shared.domain.jobs import SWEEP_SHARDS
+from shared.services.jobs import Jobs
+
+logger = logging.getLogger(__name__)
+
+JOBS_PER_SHARD = 100  # a sweep ends well within its minute; what is left is found by the next one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """How many jobs were mended, by what was done."""
+
+    repairs: Counter[str] = field(default_factory=Counter)
+
+
+class Sweeps:
+    """The repair crew."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    def run(self) -> SweepReport:
+        """Look once at every job that is due. One job's trouble never keeps the others waiting."""
+        report = SweepReport()
+        for shard in range(SWEEP_SHARDS):
+            for job_id in self._jobs.due(str(shard), JOBS_PER_SHARD):
+                report.repairs[self._repair(job_id)] += 1
+        return report
+
+    def _repair(self, job_id: JobId) -> str:
+        try:
+            return self._jobs.repair(job_id)
+        except (Stale, JobMoved):
+            return "nothing"  # somebody else was faster
+        except (*AWS_FAILURES, EventRefused, TooMuchContention) as error:
+            logger.warning("repair_failed", extra={"job_id": job_id, "error": type(error).__name__})
+            return "failed_to_repair"

@@ -1,0 +1,226 @@
+"""Deployment says what is wrong before it creates anything, and takes down what it put up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from infra.deploy import preflight, stack, stages
+from infra.deploy.account import Account, NoAccount, kept_resources
+from infra.deploy.preflight import Facts, ModalToken
+from infra.deploy.stages import Stage, StageProblem
+from infra.local import template as templates
+from tests.infra.repository import ROOT
+
+ACCOUNT_ID = "123456789012"
+SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:audiototext/modal-token-a1b2c3"
+FACTS = Facts(
+    account_id=ACCOUNT_ID,
+    known_regions=frozenset({"eu-central-1"}),
+    api_gateway_log_role="arn:aws:iam::123456789012:role/logs",
+    modal_token=ModalToken(has_both_keys=True),
+)
+MODAL = {"Runner": "modal", "ModalWorkspaceId": "ac-1a2B3c", "ModalTokenSecretArn": SECRET}
+
+
+@pytest.fixture(scope="module")
+def source() -> templates.Template:
+    return templates.read(ROOT / "template.yaml")
+
+
+def given(**parameters: str) -> Stage:
+    return Stage(name="dev", region="eu-central-1", parameters=parameters)
+
+
+def said(stage: Stage, facts: Facts, source: templates.Template) -> str:
+    parameters = preflight.derive_parameters(stage, facts, source)
+    return " ".join(preflight.problems(stage, facts, parameters, source))
+
+
+def test_an_ordinary_first_deployment_meets_no_objection(source: templates.Template) -> None:
+    assert said(given(), FACTS, source) == ""
+    assert said(given(**MODAL), FACTS, source) == ""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"Runner": "modal", "ModalWorkspaceId": "ac-1"}, "Runner=modal needs ModalTokenSecretArn"),
+        ({"Runner": "modal", "ModalTokenSecretArn": SECRET}, "Runner=modal needs ModalWorkspaceId"),
+        ({"Runner": "lambda"}, "allowed are queue, modal"),
+        ({"DomainName": "api.example.com"}, "DomainName needs CertificateArn"),
+        ({"MonthlyBudgetDollars": "50"}, "MonthlyBudgetDollars needs AlarmEmail"),
+        ({"AlarmEmail": "me"}, "AlarmEmail=me"),
+        ({"Runer": "queue"}, "no parameter Runer"),
+        ({"LogRetentionDays": "a month"}, "is no number"),
+        ({"ModalWorkspaceId": "my-team"}, "Looks like ac-"),
+    ],
+)
+def test_wrong_or_contradictory_parameters_are_named(
+    parameters: dict[str, str], words: str, source: templates.Template
+) -> None:
+    assert words in said(given(**parameters), FACTS, source)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"stack_status": "CREATE_COMPLETE"}, "is not ours"),
+        ({"stack_status": "ROLLBACK_COMPLETE", "stack_tags": {"app": "audiototext"}}, "make destroy STAGE=dev"),
+        ({"stack_status": "UPDATE_IN_PROGRESS", "stack_tags": {"app": "audiototext"}}, "wait"),
+        ({"stack_status": "DELETE_FAILED", "stack_tags": {"app": "audiototext"}}, "stuck in DELETE_FAILED"),
+        ({"taken_names": ("audiototext-dev-jobs",)}, "audiototext-dev-jobs exist already"),
+        ({"services_missing": ("apigateway",)}, "eu-central-1 has no apigateway"),
+        ({"known_regions": frozenset({"us-east-1"})}, "no AWS region eu-central-1"),
+        ({"modal_token": None}, "no secret arn"),
+        ({"modal_token": ModalToken(has_both_keys=False)}, "must hold JSON"),
+        ({"modal_token": ModalToken(has_both_keys=True, refusal="Token not found")}, "refuses the token"),
+    ],
+)
+def test_an_account_that_is_not_ready_is_described(
+    facts: dict[str, Any], words: str, source: templates.Template
+) -> None:
+    assert words in said(given(**MODAL), replace(FACTS, **facts), source)
+
+
+def test_everything_wrong_is_said_at_once(source: templates.Template) -> None:
+    words = said(given(Runner="modal", DomainName="a.example.com"), replace(FACTS, taken_names=("t",)), source)
+    assert all(part in words for part in ("ModalTokenSecretArn", "ModalWorkspaceId", "CertificateArn", "t exist"))
+
+
+def test_our_own_healthy_stack_may_be_changed(source: templates.Template) -> None:
+    facts = replace(FACTS, stack_status="UPDATE_ROLLBACK_COMPLETE", stack_tags={"app": "audiototext"})
+    assert said(given(), facts, source) == ""
+
+
+def test_names_too_long_for_aws_are_found_before_aws_finds_them(source: templates.Template) -> None:
+    stage = Stage(name="s" * 40, region="eu-central-1", parameters={})
+    found = [text for text in preflight.problems(stage, FACTS, {}, source) if "longer than" in text]
+    assert any("63" in text for text in found)
+
+
+def test_a_small_quota_turns_the_reservations_off_instead_of_failing(source: templates.Template) -> None:
+    small = replace(FACTS, concurrency_quota=10)
+    assert preflight.derive_parameters(given(), small, source)["ReserveConcurrency"] == "false"
+    assert preflight.derive_parameters(given(), FACTS, source)["ReserveConcurrency"] == "true"
+    assert "too few to reserve" in said(given(ReserveConcurrency="true"), small, source)
+
+
+def test_the_accounts_log_role_is_made_once_and_then_kept(source: templates.Template) -> None:
+    without = replace(FACTS, api_gateway_log_role=None)
+    assert preflight.derive_parameters(given(), without, source)["ApiGatewayLogRole"] == "create"
+    assert preflight.derive_parameters(given(), FACTS, source)["ApiGatewayLogRole"] == "exists"
+    ours = replace(FACTS, stack_parameters={"ApiGatewayLogRole": "create"})
+    assert preflight.derive_parameters(given(), ours, source)["ApiGatewayLogRole"] == "create"
+
+
+def test_modals_identity_provider_is_shared_by_the_stages_of_an_account(source: templates.Template) -> None:
+    arn = f"arn:aws:iam::{ACCOUNT_ID}:oidc-provider/oidc.modal.com"
+    second = replace(FACTS, oidc_provider_arns=(arn,))
+    assert preflight.derive_parameters(given(**MODAL), second, source)["ModalOidcProviderArn"] == arn
+    maker = replace(second, stack_parameters={"Runner": "modal", "ModalOidcProviderArn": ""})
+    assert "ModalOidcProviderArn" not in preflight.derive_parameters(given(**MODAL), maker, source)
+
+
+# ---- Stage files -----------------------------------------------------------------------------------------------------
+
+
+def test_a_stages_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    stage = given(Runner="queue", AlarmEmail='me"@example.com')
+    stages.save(stage, tmp_path)
+    assert stages.load("dev", tmp_path) == stage
+    assert stages.load("prod", tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["", "d", "Dev", "1st", "a-b", "../x", "thirteenchars"])
+def test_a_stage_with_an_impossible_name_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(StageProblem, match="2 to 12"):
+        stages.load(name, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["region = ", "[parameters]\n", 'region = "x"\nRunner = "modal"\n'])
+def test_a_broken_stages_file_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "dev.toml").write_text(text)
+    with pytest.raises(StageProblem, match=r"dev\.toml"):
+        stages.load("dev", tmp_path)
+
+
+def test_the_first_deployment_asks_only_what_has_no_good_default() -> None:
+    answers = iter(["", "queue", "", ""])
+    stage = stages.ask("dev", lambda _: next(answers), "eu-central-1")
+    assert stage == Stage(
+        name="dev", region="eu-central-1", parameters={"Runner": "queue", "MonthlyBudgetDollars": "0"}
+    )
+
+
+# ---- The account and the stack ---------------------------------------------------------------------------------------
+
+
+def test_sam_gets_every_parameter_as_one_word() -> None:
+    command = stack.sam_command(
+        given(), {"Stage": "dev", "CorsOrigins": "https://a,https://b", "ModalOidcProviderArn": ""}
+    )
+    assert command[-3:] == ['CorsOrigins="https://a,https://b"', 'ModalOidcProviderArn=""', 'Stage="dev"']
+
+
+def test_without_credentials_it_says_how_to_log_in(monkeypatch: pytest.MonkeyPatch, source: templates.Template) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(NoAccount, match="Log in first"):
+        Account(boto3.Session(), "eu-central-1").observe(given(), source)
+
+
+def _make_kept(source: templates.Template, account_id: str) -> list[str]:
+    names = []
+    for kind, name in kept_resources(given(), account_id, source):
+        names.append(name)
+        if kind == "AWS::S3::Bucket":
+            s3 = boto3.client("s3", region_name="eu-central-1")
+            s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+            for number in range(3):
+                s3.put_object(Bucket=name, Key=f"audio/{number}", Body=b"x")
+            s3.create_multipart_upload(Bucket=name, Key="audio/half")
+        else:
+            boto3.client("dynamodb", region_name="eu-central-1").create_table(
+                TableName=name,
+                AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+                BillingMode="PAY_PER_REQUEST",
+                DeletionProtectionEnabled=True,
+            )
+    return names
+
+
+def test_destroy_keeps_the_data_unless_told_otherwise_and_then_leaves_nothing(source: templates.Template) -> None:
+    with mock_aws():
+        account = Account(boto3.Session(region_name="eu-central-1"), "eu-central-1")
+        account.client("cloudformation").create_stack(
+            StackName="audiototext-dev",
+            TemplateBody='{"Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {}}}}',
+        )
+        names = _make_kept(source, ACCOUNT_ID)
+        kept = stack.destroy(account, given(), account_id=ACCOUNT_ID, source=source, with_data=False)
+        assert kept == names
+        assert account.stack(given()) is None
+        assert stack.destroy(account, given(), account_id=ACCOUNT_ID, source=source, with_data=True) == []
+        assert not [name for kind, name in kept_resources(given(), ACCOUNT_ID, source) if account.exists(kind, name)]
+        assert stack.destroy(account, given(), account_id=ACCOUNT_ID, source=source, with_data=True) == []
+
+
+def test_without_a_terminal_it_never_waits_for_an_answer() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.deploy", "deploy", "--stage", "nosuch"],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "make deploy STAGE=nosuch" in done.stderr

@@ -1,0 +1,89 @@
+"""Recordings submitted over HTTP and worked on by a real run with a fixed engine."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import wave
+from pathlib import Path
+from typing import Any
+
+import boto3
+from fastapi.testclient import TestClient
+
+from gpu_jobs.run import OnProgress, RunEnd, Worker, run_job
+from shared.bootstrap import Services
+from shared.domain.ids import AttemptId, JobId
+from shared.domain.jobs import Run
+from shared.domain.options import TranscriptionOptions
+from shared.domain.transcripts import Engines, Segment, Transcript
+from tests.integration.conftest import Cloud, Customer
+
+SUBMIT = "/api/v1/transcribe/"
+SAID = "The quiet words of a customer."
+
+
+class Engine:
+    """Hears the same words in every recording, which turns out to be ``real_seconds`` long."""
+
+    def __init__(self, real_seconds: float) -> None:
+        self._real_seconds = real_seconds
+
+    def measure(self, path: Path) -> float:
+        """The real length."""
+        assert path.stat().st_size
+        return self._real_seconds
+
+    def transcribe(
+        self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: object = None
+    ) -> Transcript:
+        """The same words, after two seconds of a GPU and one of this machine."""
+        return Transcript(
+            duration_seconds=self._real_seconds,
+            language="en",
+            engines=Engines(transcriber="fixed:1"),
+            segments=(Segment(start_seconds=0.0, end_seconds=self._real_seconds, text=SAID),),
+            compute_seconds={"transcribing@L4": 2.0, "decoding": 1.0},
+        )
+
+
+def silence(seconds: int) -> bytes:
+    """A WAV file of so many seconds."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as recording:
+        recording.setnchannels(1)
+        recording.setsampwidth(1)
+        recording.setframerate(1_000)
+        recording.writeframes(bytes([128]) * 1_000 * seconds)
+    return file.getvalue()
+
+
+def submit(
+    api: TestClient, customer: Customer, seconds: int = 60, headers: dict[str, str] | None = None, **fields: str
+) -> Any:
+    """Send a recording."""
+    return api.post(
+        SUBMIT,
+        headers=customer.headers | (headers or {}),
+        files={"file": ("talk.wav", silence(seconds), "audio/wav")},
+        data=fields,
+    )
+
+
+def work(cloud: Cloud, job_id: str, real_seconds: float) -> RunEnd:
+    """Dispatch the job and do its work."""
+    services = cloud.services("SweepFunction")
+    services.jobs.dispatch(JobId(job_id))
+    run = Run(job_id=JobId(job_id), attempt_id=_attempt_of(services, job_id), run_token="run")
+    return run_job(Worker(services=services, pipeline=Engine(real_seconds), stop=threading.Event()), run)
+
+
+def _attempt_of(services: Services, job_id: str) -> AttemptId:
+    sqs: Any = boto3.client("sqs")
+    while messages := sqs.receive_message(QueueUrl=services.settings.work_queue_url).get("Messages"):
+        for message in messages:
+            body = json.loads(message["Body"])
+            if body["job_id"] == job_id:
+                return AttemptId(body["attempt_id"])
+    raise LookupError(f"no message about {job_id}")

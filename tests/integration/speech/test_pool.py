@@ -1,0 +1,126 @@
+"""Chunks on real processes: the same words as without them, and none lost when a process dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpu_jobs.audio import Recording, decode_recording
+from gpu_jobs.chunk_work import ChunkEngines, OwnProcess
+from gpu_jobs.chunks import Span, plan_chunks
+from gpu_jobs.engines import EngineSettings, build_chunk_engines
+from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, NoShelf, merge_results, run_orders
+from gpu_jobs.pool import ProcessPool
+from gpu_jobs.speech import find_speech
+from shared.domain.errors import JobFailure
+from shared.domain.options import TranscriptionOptions
+from tests.data.recordings import TWO_CITIES
+
+SETTINGS = EngineSettings(cpu_threads=1)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPool]:
+    pool = ProcessPool(SETTINGS, 2)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def engines() -> ChunkEngines:
+    return build_chunk_engines(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return decode_recording(TWO_CITIES, keep_in=tmp_path_factory.mktemp("decoded") / "samples")
+
+
+@pytest.fixture(scope="module")
+def speech(recording: Recording) -> tuple[Span, ...]:
+    return find_speech(recording)
+
+
+def orders(recording: Recording, speech: tuple[Span, ...], engines: ChunkEngines, seconds: float) -> list[ChunkOrder]:
+    chunks = plan_chunks(speech, recording.duration_seconds, engines.transcriber.windows, seconds)
+    options = TranscriptionOptions(language="en")
+    return [ChunkOrder(chunk=chunk, options=options, engine="moonshine:tiny-en") for chunk in chunks]
+
+
+def test_two_processes_hear_the_very_words_that_one_hears_in_one_piece(
+    pool: ProcessPool, engines: ChunkEngines, recording: Recording, speech: tuple[Span, ...]
+) -> None:
+    split, whole = orders(recording, speech, engines, 12.0), orders(recording, speech, engines, 1_000.0)
+    assert len(split) >= 3
+    assert len(whole) == 1
+    progress: list[float] = []
+
+    parts = run_orders(pool, NoShelf(), recording, split, progress.append)
+    one = run_orders(OwnProcess(engines), NoShelf(), recording, whole, lambda _: None)
+
+    def words(results: tuple[ChunkResult, ...], of: list[ChunkOrder]) -> list[str]:
+        merged = merge_results(results, [order.chunk.span for order in of])
+        return [word.text for passage in merged for word in passage.words]
+
+    assert words(parts, split) == words(one, whole)
+    assert progress[-1] == pytest.approx(recording.duration_seconds)
+    assert pool.choose_language(recording, speech, TranscriptionOptions()).language == "en"
+
+
+def test_a_process_that_is_killed_costs_its_chunk_a_try_and_nobody_a_word(
+    pool: ProcessPool, engines: ChunkEngines, recording: Recording, speech: tuple[Span, ...]
+) -> None:
+    split = orders(recording, speech, engines, 12.0)
+    killed: list[int] = []
+
+    def kill_one(_: float) -> None:
+        if not killed and pool._processes:
+            killed.append(pool._processes[0].process.pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    results = run_orders(pool, NoShelf(), recording, split, kill_one)
+
+    assert killed
+    assert len(results) == len(split)
+    assert all(result.passages for result in results)
+
+
+def test_a_chunk_whose_process_dies_twice_fails_the_run(
+    engines: ChunkEngines, recording: Recording, speech: tuple[Span, ...]
+) -> None:
+    pool = ProcessPool(SETTINGS, 1)
+
+    def kill_all(_: float) -> None:
+        for worker in pool._processes:
+            os.kill(worker.process.pid, signal.SIGKILL)
+
+    with pytest.raises(ChunkFailed):
+        pool.run(recording, orders(recording, speech, engines, 1_000.0), lambda *_: None, kill_all)
+    assert pool._processes == []
+
+
+def test_what_the_engine_refuses_reaches_the_customer(pool: ProcessPool, recording: Recording) -> None:
+    with pytest.raises(JobFailure) as caught:
+        pool.choose_language(recording, (), TranscriptionOptions(language="fr"))
+
+    assert caught.value.code == "language_unsupported"
+
+
+def test_a_run_that_is_stopped_leaves_no_process_behind(
+    engines: ChunkEngines, recording: Recording, speech: tuple[Span, ...]
+) -> None:
+    pool = ProcessPool(SETTINGS, 2)
+    seen: list[int] = []
+
+    def stop(_: float) -> None:
+        seen.extend(worker.process.pid for worker in pool._processes)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.run(recording, orders(recording, speech, engines, 12.0), lambda *_: None, stop)
+    assert seen
+    assert not any(Path(f"/proc/{pid}").exists() for pid in seen)

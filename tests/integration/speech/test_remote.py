@@ -1,0 +1,200 @@
+"""Machines elsewhere, played by threads of this process on a real (moto) bucket: the same words, and nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from moto import mock_aws
+
+from gpu_jobs import remote
+from gpu_jobs.audio import Recording, decode_recording
+from gpu_jobs.devices import device_of
+from gpu_jobs.diarize import SpeakerCount
+from gpu_jobs.engines import EngineSet, EngineSettings, build_chunk_engines, build_engines
+from gpu_jobs.fanout import ChunkFailed
+from gpu_jobs.pipeline import Crew, SpeechPipeline, transcribe_recording
+from gpu_jobs.planner import GPUS, FleetPlan, plan_fleet
+from gpu_jobs.remote import AUDIO, Calls, RemoteChunks, RemoteDiarizer
+from gpu_jobs.shelf import BucketShelf
+from gpu_jobs.weights import WEIGHTS, fetch_missing
+from shared.adapters.s3 import Bucket
+from shared.adapters.s3_uploads import UploadBucket
+from shared.domain.errors import JobFailure
+from shared.domain.options import TranscriptionOptions
+from shared.domain.transcripts import Transcript, Turn
+from tests.data.recordings import BECKETT
+
+PREFIX = "work/acc/job/"
+SETTINGS = EngineSettings(cpu_threads=1)
+
+
+class OneVoice:
+    """A diarizer that hears one voice all the time."""
+
+    weight, engine = 0.1, "fake:one"
+
+    def diarize(self, recording: Recording, on_progress: Any, count: SpeakerCount | None = None) -> tuple[Turn, ...]:
+        return (Turn(start_seconds=0.0, end_seconds=recording.duration_seconds, speaker_id="SPEAKER_00"),)
+
+
+class Elsewhere:
+    """The other side; counts the work it is given."""
+
+    def __init__(self, bucket: Bucket, reader: UploadBucket) -> None:
+        self.bucket, self.reader = bucket, reader
+        self.engines = build_chunk_engines(SETTINGS)
+        self.orders: list[str] = []
+        self.broken = False
+
+    def transcribe(
+        self, orders: Sequence[tuple[str, dict[str, Any]]], machines: int
+    ) -> Iterable[dict[str, Any] | BaseException]:
+        assert machines == 1  # the planner's choice for ten seconds
+        for prefix, values in reversed(orders):
+            self.orders.append(str(values["index"]))
+            if self.broken:
+                yield RuntimeError("CUDA failed with error out of memory")
+            else:
+                yield remote.transcribe_chunk(self.engines, self.bucket, self.reader, prefix, values)
+
+    def choose_language(self, prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+        size = remote.size_of(self.bucket, prefix)
+        assert size > 0
+        return remote.choose_language(self.engines, self.reader, size, prefix, values)
+
+    def diarize(self, prefix: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+        self.orders.append("speakers")
+        return remote.diarize(OneVoice(), self.bucket, prefix, values)
+
+    def crew(self, shelf: Any) -> Crew:
+        calls = Calls(transcribe=self.transcribe, choose_language=self.choose_language, diarize=self.diarize)
+        engines = build_engines(SETTINGS)
+
+        def plan(seconds: float) -> FleetPlan:
+            return plan_fleet(seconds, GPUS["L4"], 4)
+
+        chunks = RemoteChunks(calls, shelf, self.bucket, plan)
+        chunks.chunk_seconds = lambda duration_seconds: 4.0  # type: ignore[method-assign]  # several chunks of a short recording
+        speakers = RemoteDiarizer(calls, shelf, self.bucket, "fake:one")
+        everyone = EngineSet(transcriber=engines.transcriber, aligner=engines.aligner, diarizer=speakers)
+        return Crew(engines=everyone, chunks=chunks, diarizes_beside=True, expects=plan)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    with mock_aws():
+        client = boto3.client(
+            "s3", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing"
+        )
+        client.create_bucket(Bucket="speech-work")
+        yield Elsewhere(Bucket(client, "speech-work"), UploadBucket(client, "speech-work"))
+
+
+def transcribe(elsewhere: Elsewhere, **options: Any) -> Transcript:
+    pipeline = SpeechPipeline(elsewhere.crew)
+    asked = TranscriptionOptions(**({"diarization": True, "word_timestamps": True} | options))
+    return pipeline.transcribe(BECKETT, asked, lambda *_: None, BucketShelf(elsewhere.bucket, PREFIX))
+
+
+def test_many_machines_give_the_words_of_one_process_and_the_plan_and_prices_of_their_own(elsewhere: Elsewhere) -> None:
+    found = transcribe(elsewhere)
+
+    alone = transcribe_recording(
+        decode_recording(BECKETT), TranscriptionOptions(), build_engines(SETTINGS), lambda *_: None
+    )
+    assert found.text == alone.text
+    assert [speaker.id for speaker in found.speakers] == ["SPEAKER_00"]
+    assert found.plan is not None
+    assert found.plan.gpu == "L4"
+    assert found.coverage is not None
+    assert found.coverage.covered_seconds + found.coverage.lost_seconds == pytest.approx(found.coverage.speech_seconds)
+    assert any(name.startswith("transcribing@") for name in found.compute_seconds)
+
+
+def test_a_run_again_does_nothing_again(elsewhere: Elsewhere) -> None:
+    first = transcribe(elsewhere)
+    done = list(elsewhere.orders)
+    objects = {found.key for found in elsewhere.bucket.find(PREFIX)}
+
+    assert transcribe(elsewhere).segments == first.segments
+    assert elsewhere.orders == done
+    assert {found.key for found in elsewhere.bucket.find(PREFIX)} == objects
+    assert f"{PREFIX}{AUDIO}" in objects
+
+
+def test_an_order_that_comes_twice_is_answered_from_the_shelf(elsewhere: Elsewhere) -> None:
+    transcribe(elsewhere)
+    shelf = BucketShelf(elsewhere.bucket, PREFIX)
+    key = next(found.key for found in elsewhere.bucket.find(f"{PREFIX}chunk-"))
+    before = elsewhere.bucket.get(key)
+
+    shelf.put(key.removeprefix(PREFIX).removesuffix(".json.gz"), {"other": "values"})
+
+    assert elsewhere.bucket.get(key) == before
+
+
+def test_a_damaged_result_is_worked_for_again(elsewhere: Elsewhere) -> None:
+    shelf = BucketShelf(elsewhere.bucket, PREFIX)
+    elsewhere.bucket.put(shelf.key("x"), b"half a gz", "application/gzip")
+
+    assert shelf.get("x") is None
+
+
+def test_a_chunk_that_fails_on_every_machine_fails_the_run_and_leaves_the_others_results(elsewhere: Elsewhere) -> None:
+    elsewhere.broken = True
+
+    with pytest.raises(ChunkFailed):
+        transcribe(elsewhere, diarization=False)
+
+
+def test_a_language_that_the_engine_lacks_reaches_the_customer(elsewhere: Elsewhere) -> None:
+    with pytest.raises(JobFailure) as caught:
+        transcribe(elsewhere, language="fr")
+
+    assert caught.value.code == "language_unsupported"
+
+
+def test_speakers_that_are_known_in_number_are_told_to_the_engine(elsewhere: Elsewhere) -> None:
+    transcribe(elsewhere, num_speakers=2)
+    transcribe(elsewhere, num_speakers=3)
+
+    assert elsewhere.orders.count("speakers") == 2
+    assert asdict(SpeakerCount(num_speakers=2))["num_speakers"] == 2
+
+
+def test_sixteen_bits_are_enough(elsewhere: Elsewhere) -> None:
+    recording = Recording(samples=np.linspace(-1, 1, 16_000, dtype=np.float32))
+    shelf = BucketShelf(elsewhere.bucket, PREFIX)
+    remote.publish(recording, elsewhere.bucket, shelf)
+
+    part = remote.fetch_part(elsewhere.reader, PREFIX, 0.25, 0.75)
+
+    assert np.max(np.abs(part.samples - recording.samples[4_000:12_000])) < 1e-4
+
+
+def test_the_drivers_names_are_the_price_tables() -> None:
+    assert device_of("NVIDIA L4") == "L4"
+    assert device_of("NVIDIA A100-SXM4-80GB") == "A100-80GB"
+    assert device_of("NVIDIA L40S\n") == "L40S"
+    assert device_of("") == "cpu"
+
+
+def test_weights_are_fetched_once_and_again_where_a_fetch_broke_off(tmp_path: Path) -> None:
+    fetched: list[str] = []
+
+    def download(weights: Any, home: Path) -> None:
+        fetched.append(weights.name)
+        home.mkdir(exist_ok=True)
+        if len(fetched) == 2:
+            raise OSError("broken off")
+
+    with pytest.raises(OSError, match="broken off"):
+        fetch_missing(tmp_path, download)
+    assert len(fetch_missing(tmp_path, download)) == len(WEIGHTS) - 1
+    assert fetch_missing(tmp_path, download) == []

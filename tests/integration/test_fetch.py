@@ -1,0 +1,200 @@
+"""Recordings fetched by a job from servers on loopback: files, pages, and what is neither."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, UnsupportedError
+
+from gpu_jobs import fetch_site
+from gpu_jobs.fetch import Fetched, Fetcher, FetchSettings
+from shared.domain.errors import JobFailure
+from tests.integration.web_servers import Reply, site
+from tests.media_files import RECIPES, make
+
+LOCAL = FetchSettings(allow_loopback=True)
+
+
+@functools.cache
+def _mp3() -> bytes:
+    return make(RECIPES["mp3_cbr"], 2)
+
+
+def _fetch(replies: dict[str, Reply], path: str, folder: Path, settings: FetchSettings = LOCAL) -> Fetched:
+    with site(lambda asked: replies.get(asked, Reply(status=404))) as running:
+        location = {name: value.replace("{site}", running.url("")) for name, value in _locations(replies).items()}
+        for where, target in location.items():
+            replies[where].headers["Location"] = target
+        return Fetcher(settings).fetch(running.url(path), folder)
+
+
+def _locations(replies: dict[str, Reply]) -> dict[str, str]:
+    return {path: reply.headers["Location"] for path, reply in replies.items() if "Location" in reply.headers}
+
+
+def _failure(replies: dict[str, Reply], path: str, folder: Path, settings: FetchSettings = LOCAL) -> JobFailure:
+    with pytest.raises(JobFailure) as caught:
+        _fetch(replies, path, folder, settings)
+    assert "127.0.0.1" not in caught.value.message  # a failure repeats no address: it may hold a token
+    return caught.value
+
+
+def test_a_file_is_fetched_whatever_its_type_says(tmp_path: Path) -> None:
+    reply = Reply(body=_mp3(), headers={"Content-Type": "text/plain"})
+
+    fetched = _fetch({"/a%20talk.mp3?token=x": reply}, "/a%20talk.mp3?token=x", tmp_path)
+
+    assert fetched.path.read_bytes() == _mp3()
+    assert (fetched.filename, fetched.size_bytes) == ("a talk.mp3", len(_mp3()))
+
+
+def test_redirects_are_followed_to_the_file(tmp_path: Path) -> None:
+    replies = {
+        "/short": Reply(status=302, headers={"Location": "/middle"}),
+        "/middle": Reply(status=308, headers={"Location": "{site}/episode.mp3"}),
+        "/episode.mp3": Reply(body=_mp3()),
+    }
+
+    assert _fetch(replies, "/short", tmp_path).filename == "episode.mp3"
+
+
+def test_a_file_of_unknown_length_is_fetched_until_it_ends(tmp_path: Path) -> None:
+    assert _fetch({"/a.mp3": Reply(body=_mp3(), claims_bytes=-1)}, "/a.mp3", tmp_path).size_bytes == len(_mp3())
+
+
+def test_the_player_on_a_page_is_found(tmp_path: Path) -> None:
+    page = b"<html><head><title>A talk</title></head><body><video src='/media/talk.mp4'></video></body></html>"
+    video = make(RECIPES["mp4_video"], 2)
+    replies = {
+        "/talk": Reply(body=page, headers={"Content-Type": "text/html"}),
+        "/media/talk.mp4": Reply(body=video, headers={"Content-Type": "video/mp4"}),
+    }
+
+    fetched = _fetch(replies, "/talk", tmp_path)
+
+    assert fetched.path.read_bytes() == video
+    assert fetched.filename.startswith("A talk")
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (Reply(status=404), "source_not_found"),
+        (Reply(status=410), "source_not_found"),
+        (Reply(status=401), "source_forbidden"),
+        (Reply(status=403), "source_forbidden"),
+        (Reply(status=429), "source_blocked"),
+        (Reply(status=503), "source_timeout"),
+        (Reply(body=b"x" * 100, claims_bytes=10**12), "source_too_large"),
+        (Reply(body=b"%PDF-1.7\n" + bytes(300)), "source_not_media"),
+        (Reply(body=b"PK\x03\x04" + bytes(300)), "source_not_media"),
+        (Reply(body=b""), "source_not_media"),
+        (Reply(body=b"just words"), "source_not_media"),
+        (Reply(body=b"<html><body>no player here</body></html>"), "source_not_media"),
+        (Reply(body=b"#EXTM3U\n#EXTINF:5,\nfile:///etc/passwd\n"), "source_is_playlist"),
+        (Reply(body=b"ffconcat version 1.0\nfile 'file:/etc/passwd'\n"), "source_is_playlist"),
+        (Reply(status=302, headers={"Location": "http://169.254.169.254/latest/"}), "source_forbidden"),
+        (Reply(status=302, headers={"Location": "file:///etc/passwd"}), "source_forbidden"),
+        (Reply(status=302, headers={"Location": "http://[::ffff:10.0.0.1]/"}), "source_forbidden"),
+    ],
+)
+def test_what_is_no_recording_fails_with_its_own_code(
+    reply: Reply, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpu_jobs.fetch.PAUSE_SECONDS", 0.0)
+
+    failure = _failure({"/a.mp3": reply}, "/a.mp3", tmp_path)
+
+    assert failure.code == code
+    assert failure.code in JobFailure.CODES
+
+
+def test_a_file_that_grows_over_the_limit_is_cut(tmp_path: Path) -> None:
+    settings = replace(LOCAL, max_bytes=len(_mp3()) - 1)
+
+    assert _failure({"/a": Reply(body=_mp3(), claims_bytes=-1)}, "/a", tmp_path, settings).code == "source_too_large"
+
+
+def test_a_server_that_breaks_off_once_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpu_jobs.fetch.PAUSE_SECONDS", 0.0)
+    replies = iter([Reply(body=_mp3()[:5000], claims_bytes=len(_mp3())), Reply(body=_mp3())])
+    with site(lambda _path: next(replies)) as running:
+        fetched = Fetcher(LOCAL).fetch(running.url("/a.mp3"), tmp_path)
+
+    assert fetched.path.read_bytes() == _mp3()
+
+
+def test_a_page_that_points_into_our_network_gets_nothing(tmp_path: Path) -> None:
+    page = b"<html><body><video src='http://10.0.0.1/secret.mp4'></video></body></html>"
+
+    failure = _failure({"/talk": Reply(body=page, headers={"Content-Type": "text/html"})}, "/talk", tmp_path)
+
+    assert failure.code in {"source_forbidden", "source_not_media"}
+
+
+def test_the_address_of_a_private_server_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(JobFailure) as caught:
+        Fetcher(FetchSettings()).fetch("http://127.0.0.1:9/a.mp3", tmp_path)
+
+    assert caught.value.code == "source_forbidden"
+
+
+@pytest.mark.parametrize(
+    ("url", "known"),
+    [
+        ("https://www.youtube.com/watch?v=dQw4w9WgXcQ", True),
+        ("https://youtu.be/dQw4w9WgXcQ", True),
+        ("https://vimeo.com/76979871", True),
+        ("https://soundcloud.com/artist/track", True),
+        ("https://example.com/podcast.mp3", False),
+    ],
+)
+def test_sites_are_told_from_files(url: str, *, known: bool) -> None:
+    assert fetch_site.is_known_site(url) is known
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ExtractorError("Sign in to confirm you’re not a bot. Use --cookies"), "source_blocked"),  # noqa: RUF001 - as YouTube writes it
+        (DownloadError("HTTP Error 429: Too Many Requests"), "source_blocked"),
+        (ExtractorError("Private video. Sign in if you've been granted access"), "source_forbidden"),
+        (ExtractorError("This video is available to this channel's members-only"), "source_forbidden"),
+        (GeoRestrictedError("The uploader has not made this video available in your country"), "source_forbidden"),
+        (DownloadError("HTTP Error 403: Forbidden"), "source_forbidden"),
+        (ExtractorError("This video is DRM protected"), "source_forbidden"),
+        (ExtractorError("Video unavailable. This video has been removed by the uploader"), "source_not_found"),
+        (DownloadError("HTTP Error 404: Not Found"), "source_not_found"),
+        (ExtractorError("This live event will begin in 3 hours."), "source_is_live"),
+        (DownloadError("The read operation timed out"), "source_timeout"),
+        (UnsupportedError("x"), "source_not_media"),
+        (ExtractorError("something nobody has seen before"), "source_not_media"),
+    ],
+)
+def test_what_sites_say_becomes_a_code_and_a_next_step(error: Exception, code: str) -> None:
+    failure = fetch_site._failure(error)
+
+    assert failure.code == code
+    assert failure.message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("info", "code"),
+    [
+        ({"_type": "playlist", "entries": []}, "source_is_playlist"),
+        ({"_type": "multi_video"}, "source_is_playlist"),
+        ({"is_live": True}, "source_is_live"),
+        ({"live_status": "is_upcoming"}, "source_is_live"),
+        ({"duration": 13 * 3600}, "source_too_long"),
+        (None, "source_not_media"),
+    ],
+)
+def test_playlists_live_streams_and_long_ones_are_refused_by_name(info: dict[str, Any] | None, code: str) -> None:
+    with pytest.raises(JobFailure) as caught:
+        fetch_site._check(info, 12 * 3600)
+
+    assert caught.value.code == code

@@ -1,0 +1,150 @@
+"""The same app under its two hosts: Mangum with API Gateway's events, and uvicorn with real sockets."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import uvicorn
+
+from functions import runtime
+from functions.api.app import create_app
+from tests import media
+from tests.integration.conftest import Cloud, Customer
+
+BOUNDARY = "xyz"
+
+
+def multipart(body: bytes) -> bytes:
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="ü.wav"\r\n\r\n'.encode()
+    return head + body + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def event(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> dict[str, Any]:
+    """API Gateway's REST proxy event."""
+    return {
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": method,
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": {"proxy": path[1:]},
+        "stageVariables": None,
+        "requestContext": {"requestId": "gateway-id", "path": path, "identity": {"sourceIp": "1.2.3.4"}},
+        "body": base64.b64encode(body).decode() if body else None,
+        "isBase64Encoded": bool(body),
+    }
+
+
+@pytest.fixture
+def handler(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """ApiFunction's handler, loaded as Lambda loads it: in the environment of the template."""
+    environment = next(each.environment for each in cloud.created.functions if each.logical_id == "ApiFunction")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    runtime.services.cache_clear()
+    sys.modules.pop("functions.api.handler", None)
+    yield importlib.import_module("functions.api.handler").handler
+    runtime.services.cache_clear()
+    sys.modules.pop("functions.api.handler", None)
+
+
+def test_a_binary_upload_survives_api_gateway(handler: Any, funded: Customer) -> None:
+    headers = {**funded.headers, "Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "Host": "api.example"}
+    answer = handler(event("POST", "/api/v1/transcribe/", headers, multipart(media.wav(60))), None)
+    body = json.loads(answer["body"])
+    assert answer["statusCode"] == 202
+    assert answer["headers"]["location"] == f"/api/v1/transcribe/{body['id']}/"
+    assert answer["headers"]["x-request-id"] == "gateway-id"
+    job = funded.services.jobs.get(body["id"], funded.account_id)
+    assert funded.services.bucket.get(job.recording.key) == media.wav(60)
+    assert job.recording.filename == "ü.wav"
+
+
+def test_under_api_gateways_own_host_the_location_has_the_stage(handler: Any, funded: Customer) -> None:
+    headers = {**funded.headers, "Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    given = event("POST", "/api/v1/transcribe", headers, multipart(media.wav(1)))
+    given["requestContext"]["path"] = "/dev/api/v1/transcribe"
+    answer = handler(given, None)
+    assert answer["headers"]["location"] == f"/dev/api/v1/transcribe/{json.loads(answer['body'])['id']}/"
+
+
+@pytest.mark.parametrize("headers", [{"Host": "a:b:c"}, {"Host": "[::1]:80"}, {"X-Forwarded-Port": "x"}])
+def test_an_event_that_mangum_stumbles_over_is_answered_in_our_shape(handler: Any, headers: dict[str, str]) -> None:
+    answer = handler(event("GET", "/api/v1/languages/", headers), None)
+    body = json.loads(answer["body"])
+    assert answer["statusCode"] in {401, 500}
+    assert body.keys() == {"error", "message", "request_id"}
+
+
+def test_a_body_that_is_no_base64_is_answered_in_our_shape(handler: Any) -> None:
+    broken = event("POST", "/api/v1/transcribe/", {}, b"x") | {"body": "not base64!"}
+    assert json.loads(handler(broken, None)["body"])["error"] in {"server_error", "unauthorized"}
+
+
+@pytest.fixture
+def server(funded: Customer) -> Iterator[str]:
+    """The app under uvicorn; its base URL."""
+    config = uvicorn.Config(create_app(lambda: funded.services), log_config=None, lifespan="off")
+    running = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not running.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    running.should_exit = True
+    thread.join(timeout=10)
+    listener.close()
+
+
+def test_a_stranger_is_turned_away_before_the_body_is_read(server: str) -> None:
+    host, port = server.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(
+            b"POST /api/v1/transcribe/ HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            b"Content-Length: 1000000000\r\n\r\n--x"
+        )
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 401")
+
+
+def test_a_client_that_leaves_in_the_middle_breaks_nothing(server: str, funded: Customer) -> None:
+    host, port = server.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(
+            f"POST /api/v1/transcribe/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {funded.api_key}\r\n"
+            "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n--x".encode()
+        )
+        time.sleep(0.1)
+    response = requests.get(f"{server}/api/v1/languages", headers=funded.headers, timeout=10)
+    assert response.status_code == 200
+    assert funded.balance().held_millicredits == 0
+
+
+def loaded_by(module: str, environment: dict[str, str]) -> set[str]:
+    """Every module that importing ``module`` brings in."""
+    code = f"import sys, {module}; print(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("function", ["ApiFunction", "DispatchFunction", "DeliverWebhookFunction", "SweepFunction"])
+def test_a_function_loads_nothing_it_does_not_need(cloud: Cloud, function: str) -> None:
+    found = next(each for each in cloud.created.functions if each.logical_id == function)
+    credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    modules = loaded_by(found.handler.rpartition(".")[0], {**found.environment, **credentials})
+    heavy = {"modal", "yt_dlp", "numpy", "av", "aws_xray_sdk", "requests", "moto"}
+    web = {"fastapi", "starlette", "pydantic", "mangum", "python_multipart"}
+    assert not modules & (heavy if function == "ApiFunction" else heavy | web)

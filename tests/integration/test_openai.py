@@ -1,0 +1,204 @@
+"""OpenAI's own client, unmodified, against our API on a real socket; a worker answers from a thread."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+import uvicorn
+
+from functions.api.app import create_app
+from functions.api.routes import openai as route
+from gpu_jobs.run import OnProgress, Worker, run_job
+from shared.bootstrap import Services
+from shared.domain.errors import JobFailure
+from shared.domain.ids import AttemptId, JobId
+from shared.domain.jobs import Run
+from shared.domain.options import TranscriptionOptions
+from shared.domain.transcripts import Engines, Segment, Transcript, Word
+from tests.integration.conftest import Cloud, Customer
+from tests.media import wav
+
+SECONDS = 3.0
+
+
+class Pipeline:
+    """Hears two words, or fails on recordings it does not like."""
+
+    def measure(self, path: Path) -> float:
+        """The given length; the shortest file is "damaged"."""
+        if path.stat().st_size < 10_000:
+            raise JobFailure("audio_unreadable", "The file could not be read.")
+        return SECONDS
+
+    def transcribe(
+        self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: object = None
+    ) -> Transcript:
+        """Two words."""
+        words = (
+            Word(text="Hello", start_seconds=0.0, end_seconds=0.5),
+            Word(text="there.", start_seconds=0.5, end_seconds=1.0),
+        )
+        segment = Segment(
+            start_seconds=0.0, end_seconds=1.0, text="Hello there.", words=words if options.word_timestamps else ()
+        )
+        return Transcript(
+            duration_seconds=SECONDS, language="en", engines=Engines(transcriber="t"), segments=(segment,)
+        )
+
+
+@pytest.fixture(scope="module")
+def base_url(services: Services) -> Iterator[str]:
+    """The API under uvicorn."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(lambda: services), host="127.0.0.1", port=port, log_config=None, lifespan="off")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}/v1"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def worker(cloud: Cloud) -> Iterator[None]:
+    """A worker and a dispatcher, in a thread."""
+    mine = cloud.services()
+    stop = threading.Event()
+
+    def work() -> None:
+        queue: Any = mine.jobs._ports.queue
+        while not stop.is_set():
+            message = queue.receive(0)
+            if message is None:
+                stop.wait(0.02)
+                continue
+            job_id = JobId(json.loads(message.body)["job_id"])
+            mine.jobs.dispatch(job_id)
+            job = mine.jobs._ports.store.get(job_id)
+            if job is not None and job.attempt is not None:
+                run = Run(job_id=job_id, attempt_id=AttemptId(job.attempt.attempt_id), run_token="r")
+                run_job(Worker(services=mine, pipeline=Pipeline(), stop=stop), run)
+            queue.delete(message.receipt)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+@pytest.fixture
+def client(base_url: str, funded: Customer) -> Iterator[openai.OpenAI]:
+    """OpenAI's client with its own defaults, retries included."""
+    with openai.OpenAI(api_key=funded.api_key, base_url=base_url) as made:
+        yield made
+
+
+def _file(seconds: float = SECONDS) -> tuple[str, bytes]:
+    return "talk.wav", wav(seconds)
+
+
+@pytest.mark.usefixtures("worker")
+def test_each_response_format_is_what_the_client_expects(client: openai.OpenAI) -> None:
+    create = client.audio.transcriptions.create
+
+    assert create(model="whisper-1", file=_file()).text == "Hello there."
+    assert create(model="whisper-1", file=_file(), response_format="text") == "Hello there.\n"
+    srt = create(model="whisper-turbo", file=_file(), response_format="srt")
+    assert "00:00:00,000 -->" in srt
+    assert "Hello there." in srt
+    assert create(model="whisper-large-v3", file=_file(), response_format="vtt").startswith("WEBVTT")
+
+
+@pytest.mark.usefixtures("worker")
+def test_verbose_json_has_segments_and_words_as_asked(client: openai.OpenAI) -> None:
+    create = client.audio.transcriptions.create
+
+    plain = create(model="whisper-1", file=_file(), response_format="verbose_json")
+    words = create(
+        model="whisper-1",
+        file=_file(),
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+        language="en",
+    )
+
+    assert (plain.language, float(plain.duration), plain.words) == ("english", SECONDS, None)
+    assert plain.segments is not None
+    assert [(segment.start, segment.end, segment.text) for segment in plain.segments] == [(0.0, 1.0, "Hello there.")]
+    assert words.words is not None
+    assert [(word.word, word.start, word.end) for word in words.words] == [("Hello", 0.0, 0.5), ("there.", 0.5, 1.0)]
+    assert words.segments is not None
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_request_sent_again_joins_the_first_and_is_charged_once(client: openai.OpenAI, funded: Customer) -> None:
+    for _ in range(2):
+        client.audio.transcriptions.create(model="whisper-1", file=_file(3.1))
+
+    assert funded.services.credits.verify(funded.account_id).entries == 3  # the grant, one hold, one settlement
+
+
+def test_when_the_hosts_time_is_up_the_job_is_named_and_not_made_again(
+    client: openai.OpenAI, funded: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "HOST_WAIT_SECONDS", -1.0)
+
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.audio.transcriptions.create(model="whisper-1", file=_file(3.2))
+
+    assert caught.value.status_code == 504
+    assert "/api/v1/transcribe/" in str(caught.value)
+    assert funded.services.credits.verify(funded.account_id).entries == 2  # the grant and one hold: no retry
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_failed_transcription_says_why_and_costs_nothing(client: openai.OpenAI, funded: Customer) -> None:
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        client.audio.transcriptions.create(model="whisper-1", file=_file(0.3))
+
+    assert "could not be read" in str(caught.value)
+    assert funded.balance().available_millicredits == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"model": "gpt-4o-transcribe"}, "model"),
+        ({"response_format": "xml"}, "response_format"),
+        ({"timestamp_granularities": ["page"]}, "timestamp_granularities[]"),
+        ({"language": "klingon"}, "language"),
+        ({"stream": True}, "stream"),
+        ({"file": ("a.mp3", b"PK\x03\x04" + bytes(99))}, "file"),
+        ({"file": ("a.mp3", b"")}, "file"),
+    ],
+)
+def test_what_is_wrong_comes_in_the_shape_the_client_reads(
+    changes: dict[str, Any], param: str, client: openai.OpenAI
+) -> None:
+    arguments: dict[str, Any] = {"model": "whisper-1", "file": _file()} | changes
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.audio.transcriptions.create(**arguments)
+
+    assert (caught.value.param, caught.value.type) == (param, "invalid_request_error")
+
+
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # the client says so of a method it has
+def test_a_wrong_key_and_translations_are_refused(client: openai.OpenAI, base_url: str) -> None:
+    with pytest.raises(openai.AuthenticationError), openai.OpenAI(api_key="sk-x", base_url=base_url) as stranger:
+        stranger.audio.transcriptions.create(model="whisper-1", file=_file())
+    with pytest.raises(openai.BadRequestError, match="not supported"):
+        client.audio.translations.create(model="whisper-1", file=_file())

@@ -1,0 +1,67 @@
+"""Media files for tests, made on the spot: tones, noise, speech in other containers, videos, damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+Sound = npt.NDArray[np.float32]
+
+
+def silence(seconds: float, rate: int = 16_000) -> Sound:
+    return np.zeros(round(seconds * rate), np.float32)
+
+
+def tone(seconds: float, rate: int = 16_000, hertz: float = 440.0) -> Sound:
+    return (0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def noise(seconds: float, rate: int = 16_000, level: float = 0.1) -> Sound:
+    return (np.random.default_rng(7).normal(0, level, round(seconds * rate))).clip(-1, 1).astype(np.float32)
+
+
+def write_audio(
+    path: Path, sound: Sound, *, rate: int = 16_000, codec: str = "pcm_s16le", layout: str = "mono", **options: str
+) -> Path:
+    """The sound, one row per channel or the same on all of them. The container follows the name."""
+    with av.open(str(path), "w", options=options) as container:
+        stream: Any = container.add_stream(codec, rate=rate, layout=layout)
+        if sound.size:
+            _encode_audio(container, stream, np.atleast_2d(sound), rate)
+    return path
+
+
+def write_video(path: Path, seconds: float, sound: Sound | None = None, **options: str) -> Path:
+    """Grey pictures, ten a second, with or without a sound track at 16 kHz."""
+    with av.open(str(path), "w", options=options) as container:
+        video: Any = container.add_stream("mpeg4", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio: Any = None if sound is None else container.add_stream("aac", rate=16_000, layout="mono")
+        for _ in range(round(seconds * 10)):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 128, np.uint8), format="rgb24")
+            container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+        if sound is not None:
+            _encode_audio(container, audio, np.atleast_2d(sound), 16_000)
+    return path
+
+
+def _encode_audio(container: Any, stream: Any, sound: Sound, rate: int) -> None:
+    channels = len(stream.layout.channels)
+    rows = np.ascontiguousarray(np.broadcast_to(sound, (channels, sound.shape[1])))
+    frame = av.AudioFrame.from_ndarray(rows, format="fltp", layout=stream.layout.name)
+    frame.sample_rate = rate
+    frame.pts = 0
+    resampler = av.AudioResampler(format=stream.format.name, layout=stream.layout.name, rate=rate)
+    fifo = av.AudioFifo()
+    for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+        piece.pts = None
+        fifo.write(piece)
+    size = stream.codec_context.frame_size or 1024
+    while (rest := fifo.read(size, partial=True)) is not None:
+        container.mux(stream.encode(rest))
+    container.mux(stream.encode(None))

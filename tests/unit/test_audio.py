@@ -1,0 +1,197 @@
+"""Decoding: every ordinary file in, every bad one out with a message for its owner."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpu_jobs.audio import AudioLimits, decode_recording, measure_recording
+from shared.domain.errors import JobFailure
+from tests import sounds
+
+FORMATS = [
+    ("a.wav", "pcm_s16le", 8_000, "mono"),
+    ("a.wav", "pcm_s24le", 96_000, "5.1"),
+    ("a.wav", "pcm_f32le", 44_100, "stereo"),
+    ("a.mp3", "libmp3lame", 44_100, "stereo"),
+    ("a.flac", "flac", 48_000, "mono"),
+    ("a.ogg", "libopus", 48_000, "stereo"),
+    ("a.opus", "libopus", 48_000, "mono"),
+    ("a.m4a", "aac", 44_100, "mono"),
+    ("a.mkv", "aac", 44_100, "stereo"),
+    ("a.aiff", "pcm_s16be", 22_050, "mono"),
+]
+
+
+def failure_of(path: Path, limits: AudioLimits | None = None) -> JobFailure:
+    with pytest.raises(JobFailure) as caught:
+        decode_recording(path, limits)
+    return caught.value
+
+
+@pytest.mark.parametrize(("name", "codec", "rate", "layout"), FORMATS)
+def test_every_format_becomes_mono_at_16_khz_of_the_same_length_and_loudness(
+    tmp_path: Path, name: str, codec: str, rate: int, layout: str
+) -> None:
+    path = sounds.write_audio(tmp_path / name, sounds.tone(2.0, rate), rate=rate, codec=codec, layout=layout)
+
+    recording = decode_recording(path)
+
+    assert recording.samples.dtype == np.float32
+    assert recording.duration_seconds == pytest.approx(2.0, abs=0.1)
+    middle = np.asarray(recording.slice(0.5, 1.5))
+    assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.1)
+    crossings = np.count_nonzero(np.diff(np.signbit(middle)))
+    assert crossings == pytest.approx(880, abs=10)  # 440 Hz for one second
+
+
+def test_measuring_counts_the_same_samples_as_decoding(tmp_path: Path) -> None:
+    path = sounds.write_audio(tmp_path / "a.mp3", sounds.tone(3.3, 44_100), rate=44_100, codec="libmp3lame")
+
+    assert measure_recording(path) == decode_recording(path).duration_seconds
+
+
+def test_the_sound_track_of_a_video_is_found(tmp_path: Path) -> None:
+    path = sounds.write_video(tmp_path / "a.mp4", 2.0, sounds.tone(2.0))
+
+    assert decode_recording(path).duration_seconds == pytest.approx(2.0, abs=0.15)
+
+
+def test_a_wrong_extension_does_not_matter(tmp_path: Path) -> None:
+    path = sounds.write_audio(tmp_path / "a.flac", sounds.tone(1.0), codec="flac").rename(tmp_path / "song.mp3")
+
+    assert decode_recording(path).duration_seconds == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_tenth_of_a_second_is_decoded(tmp_path: Path) -> None:
+    path = sounds.write_audio(tmp_path / "a.wav", sounds.tone(0.1))
+
+    assert decode_recording(path).duration_seconds == pytest.approx(0.1)
+
+
+def test_a_text_named_mp3_is_unreadable_and_the_message_says_what_to_upload(tmp_path: Path) -> None:
+    path = tmp_path / "talk.mp3"
+    path.write_text("Dear all, the recording is attached.\n" * 500)
+
+    failure = failure_of(path)
+
+    assert failure.code == "audio_unreadable"
+    assert "MP3, WAV, M4A, FLAC, OGG or video" in failure.message
+    assert str(tmp_path) not in failure.message
+
+
+def test_an_empty_file_is_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "talk.wav"
+    path.write_bytes(b"")
+
+    assert "empty" in failure_of(path).message
+
+
+def test_random_bytes_are_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "talk.wav"
+    path.write_bytes(np.random.default_rng(3).bytes(200_000))
+
+    assert failure_of(path).code == "audio_unreadable"
+
+
+def test_an_mp4_cut_before_its_index_is_unreadable(tmp_path: Path) -> None:
+    whole = sounds.write_video(tmp_path / "a.mp4", 3.0, sounds.tone(3.0))
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+
+    failure = failure_of(cut)
+
+    assert failure.code == "audio_unreadable"
+    assert "incomplete" in failure.message
+
+
+def test_an_mp4_cut_after_its_index_keeps_what_is_there_and_warns(tmp_path: Path) -> None:
+    whole = sounds.write_audio(tmp_path / "a.m4a", sounds.noise(20.0), codec="aac", movflags="faststart")
+    cut = tmp_path / "cut.m4a"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+
+    recording = decode_recording(cut)
+
+    assert 3.0 < recording.duration_seconds < 17.0
+    assert any("only" in warning for warning in recording.warnings)
+
+
+def test_a_damaged_middle_is_skipped_with_a_warning(tmp_path: Path) -> None:
+    path = sounds.write_audio(tmp_path / "a.flac", sounds.noise(10.0), codec="flac")
+    damaged = bytearray(path.read_bytes())
+    middle = len(damaged) // 2
+    damaged[middle : middle + 20_000] = np.random.default_rng(5).bytes(20_000)
+    path.write_bytes(damaged)
+
+    recording = decode_recording(path)
+
+    assert recording.duration_seconds > 5.0
+    assert np.all(np.isfinite(recording.samples))
+
+
+def test_a_video_without_sound_says_so(tmp_path: Path) -> None:
+    failure = failure_of(sounds.write_video(tmp_path / "a.mp4", 1.0))
+
+    assert failure.code == "no_audio_track"
+    assert "no sound" in failure.message
+
+
+def test_a_file_with_an_empty_audio_track_is_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+
+    assert failure_of(path).code == "audio_unreadable"
+
+
+def test_a_recording_over_the_limit_is_refused_by_its_header_and_by_its_samples(tmp_path: Path) -> None:
+    wav = sounds.write_audio(tmp_path / "a.wav", sounds.tone(3.0))
+    # A raw ADTS stream declares no length: only counting can tell.
+    adts = sounds.write_audio(tmp_path / "a.aac", sounds.tone(3.0), codec="aac")
+    limits = AudioLimits(max_duration_seconds=2.0)
+
+    for path in (wav, adts):
+        failure = failure_of(path, limits)
+        assert failure.code == "audio_too_long"
+        assert "split it" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{target}\n#EXT-X-ENDLIST\n"),
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nfile://{target}\n#EXT-X-ENDLIST\n"),
+        ("list.ffconcat", "ffconcat version 1.0\nfile '{target}'\n"),
+        ("list.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n"),
+        ("list.mpd", '<?xml version="1.0"?><MPD><Period><BaseURL>{target}</BaseURL></Period></MPD>'),
+    ],
+)
+def test_a_playlist_never_reaches_another_file(tmp_path: Path, name: str, text: str) -> None:
+    target = sounds.write_audio(tmp_path / "secret.wav", sounds.tone(3.0))
+    path = tmp_path / name
+    path.write_text(text.format(target=target))
+
+    assert failure_of(path).code == "audio_unreadable"
+
+
+def test_channels_wired_the_wrong_way_round_do_not_silence_each_other(tmp_path: Path) -> None:
+    sound = np.stack([sounds.tone(1.0), -sounds.tone(1.0)])
+    path = sounds.write_audio(tmp_path / "a.wav", sound, layout="stereo")
+
+    assert np.max(np.abs(decode_recording(path).samples)) > 0.25
+
+
+def test_broken_samples_become_sound_within_bounds(tmp_path: Path) -> None:
+    sound = sounds.tone(1.0)
+    sound[100:200], sound[300:400] = np.nan, 7.0
+    path = sounds.write_audio(tmp_path / "a.wav", sound, codec="pcm_f32le")
+
+    samples = decode_recording(path).samples
+
+    assert np.all(np.isfinite(samples))
+    assert np.max(np.abs(samples)) <= 1.0

@@ -1,0 +1,82 @@
+"""Loops, gaps and inventions."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpu_jobs.chunks import Span
+from gpu_jobs.fidelity import fill_gaps, find_gaps, without_invented, without_loops
+from gpu_jobs.transcribe import Passage
+from shared.domain.transcripts import Word
+
+
+def spoken(text: str, start: float = 0.0, pace: float = 0.5) -> Passage:
+    texts = text.split()
+    words = tuple(
+        Word(text=word, start_seconds=start + pace * i, end_seconds=start + pace * (i + 0.9))
+        for i, word in enumerate(texts)
+    )
+    return Passage(start_seconds=start, end_seconds=start + pace * len(texts), text=text, words=words)
+
+
+def span(start: float, end: float) -> Span:
+    return Span(start_seconds=start, end_seconds=end)
+
+
+def test_a_loop_is_said_once_and_counted() -> None:
+    loop = "and I think that " * 9
+    (passage,), loops = without_loops([spoken(f"Well, {loop}is it.")], "en")
+
+    assert passage.text == "Well, and I think that is it."
+    assert loops == 1
+    assert [word.text for word in passage.words] == passage.text.split()
+
+
+def test_people_may_repeat_themselves() -> None:
+    passages = [spoken("No, no, no, no, no! Very, very, very good. Ha ha ha ha ha."), spoken("try again " * 5)]
+
+    assert without_loops(passages, "en") == (tuple(passages), 0)
+
+
+@given(texts=st.lists(st.sampled_from(["a", "b", "c"]), max_size=60))
+def test_what_is_left_has_no_loop_and_is_in_the_order_it_was(texts: list[str]) -> None:
+    (left,), _ = without_loops([spoken(" ".join(texts))], "en")
+
+    assert without_loops([left], "en") == ((left,), 0)
+    remaining = iter(texts)
+    assert all(word.text in remaining for word in left.words)  # a subsequence
+
+
+def test_speech_without_words_is_a_gap_and_a_short_stretch_is_not() -> None:
+    words = spoken("one two three", start=0.0).words + spoken("four five", start=10.0).words
+
+    assert find_gaps([span(0, 3.0), span(5, 9), span(9.9, 11)], words) == (span(1.85, 3.0), span(5, 9))
+    assert find_gaps([span(0, 2.5)], spoken("one two three").words) == ()
+    assert find_gaps([], words) == ()
+
+
+def test_new_words_stand_in_their_gap_and_no_old_word_changes() -> None:
+    old = [spoken("one two", 0.0), spoken("seven eight", 8.0)]
+    found = [spoken("two three four five six seven", 1.0, pace=1.0)]
+
+    filled = fill_gaps(old, [span(2.0, 6.0)], found, "en")
+
+    said = [word.text for passage in filled for word in passage.words]
+    assert said == ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+
+
+def test_a_gap_in_the_middle_of_a_passage_splits_it() -> None:
+    passage = Passage(
+        start_seconds=0.0, end_seconds=10.0, text="", words=spoken("a b", 0.0).words + spoken("e f", 8.0).words
+    )
+
+    filled = fill_gaps([passage], [span(2.0, 7.0)], [spoken("c d", 3.0)], "en")
+
+    assert [p.text for p in filled] == ["a b", "c d", "e f"]
+
+
+def test_words_where_nobody_speaks_are_dropped() -> None:
+    passages = [spoken("Hello there.", 1.0), spoken("Thanks for watching!", 20.0)]
+
+    assert without_invented(passages, [span(0.9, 2.2)]) == (passages[0],)

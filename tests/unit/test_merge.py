@@ -1,0 +1,158 @@
+"""Words and turns become segments and speakers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpu_jobs.merge import assign_speakers, cut_segments, in_order, join_words, name_speakers
+from gpu_jobs.transcribe import Passage
+from shared.domain.transcripts import Turn, Word
+
+
+def spoken(text: str, start: float = 0.0, each: float = 0.5) -> Passage:
+    """A passage whose words follow each other, ``each`` seconds long."""
+    words = tuple(
+        Word(text=word, start_seconds=start + index * each, end_seconds=start + (index + 1) * each, confidence=0.5)
+        for index, word in enumerate(text.split())
+    )
+    return Passage(start_seconds=start, end_seconds=words[-1].end_seconds, text=text, words=words)
+
+
+def turn(speaker: str, start: float, end: float) -> Turn:
+    return Turn(start_seconds=start, end_seconds=end, speaker_id=speaker)
+
+
+def said_by(passages: list[Passage], turns: list[Turn]) -> list[tuple[str | None, str]]:
+    return [(segment.speaker_id, segment.text) for segment in cut_segments(passages, turns)]
+
+
+def test_a_segment_ends_with_its_sentence() -> None:
+    segments = cut_segments([spoken("It rained. Did it? Yes")], None)
+
+    assert [s.text for s in segments] == ["It rained.", "Did it?", "Yes"]
+    assert [s.speaker_id for s in segments] == [None, None, None]
+
+
+def test_mister_is_not_the_end_of_a_sentence() -> None:
+    assert len(cut_segments([spoken("Good day, Mr. Hale.")], None)) == 1
+
+
+def test_a_sentence_may_run_over_two_passages() -> None:
+    segments = cut_segments([spoken("we were all", 0.0), spoken("going to heaven.", 1.6)], None)
+
+    assert [s.text for s in segments] == ["we were all going to heaven."]
+
+
+def test_a_pause_ends_a_segment() -> None:
+    segments = cut_segments([spoken("so anyway", 0.0), spoken("hello there", 3.0)], None)
+
+    assert [s.text for s in segments] == ["so anyway", "hello there"]
+
+
+def test_a_sentence_nobody_ends_is_cut_before_it_gets_unreadable() -> None:
+    segments = cut_segments([spoken(" ".join(["word"] * 200))], None)
+
+    assert all(s.end_seconds - s.start_seconds <= 30.0 for s in segments)
+    assert sum(len(s.words) for s in segments) == 200
+
+
+def test_segments_are_cut_where_the_speaker_changes() -> None:
+    turns = [turn("A", 0.0, 1.0), turn("B", 1.0, 2.5)]
+
+    assert said_by([spoken("how are you very well")], turns) == [("A", "how are"), ("B", "you very well")]
+
+
+def test_a_word_on_the_edge_of_a_turn_goes_with_its_sentence() -> None:
+    turns = [turn("A", 0.0, 1.8), turn("B", 1.75, 4.0)]  # "me?" lasts from 1.5 to 2.0: a little more of A than of B
+
+    assert said_by([spoken("Do you hear me? Yes I do.")], turns) == [("A", "Do you hear me?"), ("B", "Yes I do.")]
+
+
+def test_a_yes_with_a_turn_of_its_own_keeps_its_speaker_inside_a_sentence() -> None:
+    turns = [turn("A", 0.0, 1.0), turn("B", 1.0, 1.5), turn("A", 1.5, 2.5)]
+
+    assert said_by([spoken("so then yes we went")], turns) == [("A", "so then"), ("B", "yes"), ("A", "we went")]
+
+
+def test_a_word_between_turns_goes_to_the_nearer_one() -> None:
+    words = assign_speakers(
+        spoken("well").words + spoken("right.", 4.0).words, [turn("A", 0.6, 2.0), turn("B", 3.9, 5.0)]
+    )
+
+    assert [word.speaker_id for word in words] == ["A", "B"]
+
+
+def test_words_without_any_turn_belong_to_one_speaker() -> None:
+    assert {s for s, _ in said_by([spoken("Hello there. Hi.")], [])} == {"SPEAKER_00"}
+
+
+def test_overlapping_turns_go_to_the_voice_that_covers_more_of_the_word() -> None:
+    turns = [turn("A", 0.0, 2.0), turn("B", 0.4, 1.0)]
+
+    assert said_by([spoken("one two three four")], turns) == [("A", "one two three four")]
+
+
+def test_speakers_are_numbered_by_first_appearance_and_their_time_is_that_of_their_turns() -> None:
+    turns = [turn("X", 0.0, 0.2), turn("B", 0.5, 1.5), turn("A", 1.5, 2.5), turn("B", 2.5, 3.0)]
+    segments = cut_segments([spoken("Good day. Hello you. Bye.", 0.5)], turns)
+
+    named, speakers = name_speakers(segments, turns)
+
+    assert [s.speaker_id for s in named] == ["SPEAKER_00", "SPEAKER_01", "SPEAKER_00"]
+    assert [(s.id, s.label, s.speaking_time_seconds) for s in speakers] == [
+        ("SPEAKER_00", "Speaker 1", 1.5),
+        ("SPEAKER_01", "Speaker 2", 1.0),
+    ]  # X never says a word
+    assert all(word.speaker_id == segment.speaker_id for segment in named for word in segment.words)
+
+
+def test_a_passage_confidence_wins_over_its_words() -> None:
+    passage = Passage(start_seconds=0, end_seconds=1, text="Hi.", confidence=0.9, words=spoken("Hi.").words)
+
+    assert cut_segments([passage], None)[0].confidence == 0.9
+    assert cut_segments([spoken("Hi.")], None)[0].confidence == 0.5
+
+
+@given(times=st.lists(st.tuples(st.floats(0, 20), st.floats(0, 20))))
+def test_whatever_times_an_engine_gives_they_come_out_monotone_and_inside_the_recording(
+    times: list[tuple[float, float]],
+) -> None:
+    words = tuple(Word(text="so", start_seconds=start, end_seconds=end) for start, end in times)
+    passage = Passage(start_seconds=0.0, end_seconds=20.0, text="", words=words)
+
+    (ordered,) = in_order([passage], 10.0)
+
+    edges = [edge for word in ordered.words for edge in (word.start_seconds, word.end_seconds)]
+    assert edges == sorted(edges)
+    assert len(ordered.words) == len(words)
+    assert all(0 <= edge <= 10 for edge in edges)
+
+
+def test_chinese_is_joined_without_spaces_but_latin_words_keep_theirs() -> None:
+    assert join_words(["我", "用", "open", "source", "软件", "。"], "zh") == "我用open source软件。"
+    assert join_words(["one", "two"], "en") == "one two"
+
+
+@given(
+    words=st.lists(st.tuples(st.sampled_from(["so", "yes.", "no?", "well,"]), st.integers(0, 2_000)), min_size=1),
+    turns=st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 60_000), st.integers(1, 9_000))),
+)
+def test_no_word_is_lost_doubled_or_moved_whatever_the_turns(
+    words: list[tuple[str, int]], turns: list[tuple[str, int, int]]
+) -> None:
+    at, timed = 0.0, []
+    for text, milliseconds in words:
+        timed.append(Word(text=text, start_seconds=at, end_seconds=at + milliseconds / 1000))
+        at += milliseconds / 1000
+    passage = Passage(start_seconds=0.0, end_seconds=at, text="", words=tuple(timed))
+    heard = [turn(speaker, start / 1000, (start + length) / 1000) for speaker, start, length in turns]
+
+    segments, speakers = name_speakers(cut_segments([passage], heard), heard)
+
+    assert [word.text for segment in segments for word in segment.words] == [text for text, _ in words]
+    for before, after in pairwise(segments):
+        assert before.end_seconds <= after.start_seconds
+    assert {segment.speaker_id for segment in segments} == {speaker.id for speaker in speakers}

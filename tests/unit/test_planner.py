@@ -1,0 +1,53 @@
+"""How many GPUs of which chunk length."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpu_jobs.planner import GPUS, plan_fleet, target_seconds
+
+
+@given(minutes=st.floats(0.1, 720), gpu=st.sampled_from(sorted(GPUS)), ceiling=st.integers(1, 100))
+def test_a_plan_keeps_to_its_ceiling_does_all_chunks_and_is_the_same_again(
+    minutes: float, gpu: str, ceiling: int
+) -> None:
+    plan = plan_fleet(minutes * 60, GPUS[gpu], ceiling)
+
+    assert 1 <= plan.gpus <= min(ceiling, plan.chunks)
+    assert plan.chunks * plan.chunk_seconds == pytest.approx(minutes * 60)
+    assert plan.meets_target == (plan.wall_seconds <= target_seconds(minutes * 60) + 1e-3)
+    assert plan == plan_fleet(minutes * 60, GPUS[gpu], ceiling)
+
+
+@given(minutes=st.floats(1, 600), ceiling=st.integers(1, 99))
+def test_a_higher_ceiling_never_makes_a_plan_in_time_dearer_nor_a_late_one_later(minutes: float, ceiling: int) -> None:
+    low = plan_fleet(minutes * 60, GPUS["L4"], ceiling)
+    high = plan_fleet(minutes * 60, GPUS["L4"], ceiling + 1)
+
+    if low.meets_target:
+        assert high.meets_target
+        assert high.dollars <= low.dollars
+    else:
+        assert high.wall_seconds <= low.wall_seconds
+
+
+def test_ten_hours_within_two_per_cent_of_their_length_take_several_gpus() -> None:
+    plan = plan_fleet(36_000.0, GPUS["L4"], 100)
+
+    assert plan.meets_target
+    assert plan.wall_seconds <= 720.0
+    assert 2 <= plan.gpus < 100  # not more than it takes
+
+
+def test_a_target_out_of_reach_gives_the_fastest_plan_and_says_so() -> None:
+    plan = plan_fleet(36_000.0, GPUS["L4"], 1)
+
+    assert not plan.meets_target
+    assert plan.gpus == 1
+
+
+def test_no_audio_or_no_gpu_is_no_plan() -> None:
+    with pytest.raises(ValueError, match="at least one GPU"):
+        plan_fleet(60.0, GPUS["L4"], 0)
