@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from statistics import median
 from typing import IO, Any
@@ -22,11 +22,12 @@ from shared.domain.amounts import format_credits, to_credits
 from shared.domain.errors import InsufficientCredits, InvalidRequest, RateLimited, RequestError
 from shared.domain.idempotency import Answer, Claim, request_of
 from shared.domain.ids import AccountId, JobId
-from shared.domain.jobs import Beat, Caps, Hold, Job, JobState, Outcome, Recording, Stage
+from shared.domain.jobs import Beat, Caps, Hold, Job, JobState, Recording, Stage
 from shared.domain.limits import Pace, SubmitRate
 from shared.domain.options import TranscriptionOptions
 from shared.services.holds import ClaimLost, Holds
 from shared.services.jobs import UNSENT_GRACE, JobPolicy, JobPorts, Jobs
+from shared.services.reuse import Reuse
 
 RECENT_JOBS = 20  # what an expected wait is estimated from
 DEFAULT_WAIT_SECONDS = 5.0  # without any history: a start, and
@@ -103,6 +104,7 @@ class Submissions:
         self._holds = holds
         self._policy = policy
         self._jobs = jobs
+        self._reuse = Reuse(ports, holds.requests)
 
     @property
     def _requests(self) -> RequestStore:
@@ -221,22 +223,9 @@ class Submissions:
         self, job: Job, submission: Submission, claim: Claim | None, render: Render
     ) -> Submitted | None:
         earlier = self._earlier(submission)
-        if earlier is None or earlier.outcome is None:
+        repeated = None if earlier is None else self._reuse.repeat(earlier, job)
+        if repeated is None:
             return None
-        now = self._ports.now()
-        outcome = Outcome(
-            finished_at=now, duration_seconds=earlier.outcome.duration_seconds, result_key=earlier.outcome.result_key
-        )
-        repeated = replace(
-            job,
-            state=JobState.COMPLETED,
-            progress_percent=100,
-            recording=earlier.recording,
-            outcome=outcome,
-            expires_at=min(job.expires_at, earlier.expires_at),  # the result goes when the earlier job's does
-            reused_from=earlier.reused_from or earlier.job_id,
-            owes_event=True,
-        )
         answer = render(repeated)
         repeated = self._holds.create_settled(repeated, self._answer_write(claim, answer))
         return Submitted(answer=answer, job=self._jobs.announce(repeated))
@@ -245,12 +234,7 @@ class Submissions:
         """The completed job that answers this submission already, when that is wanted and there is one."""
         if not submission.reuse or submission.content_sha256 is None:
             return None
-        account_id, now = submission.principal.account_id, self._ports.now()
-        job_id = self._requests.find_result(account_id, submission.content_sha256, submission.options, now)
-        job = None if job_id is None else self._ports.store.get(job_id)
-        if job is None or job.account_id != account_id or job.state is not JobState.COMPLETED or job.expires_at <= now:
-            return None
-        return job
+        return self._reuse.find(submission.principal.account_id, submission.content_sha256, submission.options)
 
     def _expected_wait_seconds(self, job: Job) -> float | None:
         """From submit to result: the audio's length times what the account's last jobs took per second of audio."""

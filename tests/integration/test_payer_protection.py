@@ -192,6 +192,18 @@ def test_the_same_audio_and_options_are_answered_from_the_first_result_for_nothi
         assert (answer.status_code, answer.json()["status"]) == (202, "processing"), different
 
 
+def test_a_reused_result_outlives_the_job_it_was_taken_from(api: TestClient, funded: Customer, cloud: Cloud) -> None:
+    first = submit(api, funded, seconds=88).json()["id"]
+    work(cloud, first, real_seconds=88.0)
+    again = submit(api, funded, seconds=88, reuse="true").json()["id"]
+    assert api.delete(f"{SUBMIT}{first}/", headers=funded.headers).status_code == 200
+    assert api.get(f"{SUBMIT}{again}/", headers=funded.headers).json()["transcript"] == SAID
+    afresh = submit(api, funded, seconds=88, reuse="true").json()
+    assert afresh["status"] == "processing", "what was deleted answers nobody any more"
+    gone = api.delete(f"{SUBMIT}{again}/", headers=funded.headers).json()
+    assert len(gone["objects"]) == 1, "its own copy of the result, and nothing of the other job"
+
+
 def test_another_account_s_result_is_never_reused(api: TestClient, funded: Customer, cloud: Cloud) -> None:
     assert work(cloud, submit(api, funded, seconds=77).json()["id"], real_seconds=77.0) is RunEnd.COMPLETED
     stranger = funded.services.accounts.create("Eve")
