@@ -105,11 +105,6 @@ def decode_recording(path: Path, limits: AudioLimits | None = None, keep_in: Pat
     return Recording(samples=samples, warnings=tuple(decoder.warnings), file=keep_in)
 
 
-def measure_recording(path: Path, limits: AudioLimits | None = None) -> float:
-    """The real duration in seconds, found by decoding; keeps nothing. Raises what decode_recording raises."""
-    return sum(len(block) for block in _Decoder(path, limits or AudioLimits()).blocks()) / SAMPLE_RATE_HZ
-
-
 class _Decoder:
     """One pass over one file. ``warnings`` is complete once ``blocks`` is exhausted."""
 

@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from gpu_jobs.audio import AudioLimits, Recording, decode_recording, measure_recording
+from gpu_jobs.audio import AudioLimits, Recording, decode_recording
 from gpu_jobs.chunk_work import ChunkEngines, OwnProcess, Stopwatch
 from gpu_jobs.chunks import Span, plan_chunks
 from gpu_jobs.diarize import SpeakerCount
@@ -46,6 +46,10 @@ OnProgress = Callable[[str, float, float], None]
 Both are audio seconds of work over all stages, each stage weighted by what it costs: completed never falls, and reaches
 total. Stages are 'transcribing', 'diarizing' and 'summarizing'.
 """
+
+OnMeasured = Callable[[float], None]
+"""Told the real length in seconds, once the recording is decoded and before any engine starts; what it raises ends the
+work and passes through."""
 
 NO_SUMMARY = "The summary could not be made. The transcript is complete."
 
@@ -80,14 +84,15 @@ class SpeechPipeline:
         self._crew = crew
         self._limits = limits or AudioLimits()
 
-    def measure(self, path: Path) -> float:
-        """Seconds of audio in a media file, counted by decoding it. Raises JobFailure."""
-        return measure_recording(path, self._limits)
-
     def transcribe(
-        self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: ChunkShelf | None = None
+        self,
+        path: Path,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: ChunkShelf | None = None,
+        on_measured: OnMeasured = lambda _seconds: None,
     ) -> Transcript:
-        """The transcript of a media file. Raises JobFailure, ChunkFailed, and whatever ``on_progress`` raises.
+        """The transcript of a media file. Raises JobFailure, ChunkFailed, and whatever the hooks raise.
 
         Chunks that are on the ``shelf`` are not transcribed again.
         """
@@ -96,6 +101,7 @@ class SpeechPipeline:
         with tempfile.TemporaryDirectory(prefix="recording-") as folder:
             with clock.timing("decoding"):
                 recording = decode_recording(path, self._limits, Path(folder) / "samples")
+            on_measured(recording.duration_seconds)
             return transcribe_recording(recording, options, crew, on_progress, _Run(clock, shelf))
 
 

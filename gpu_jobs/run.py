@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 from gpu_jobs.fanout import ChunkFailed, ChunkShelf
 from gpu_jobs.fetch import Fetcher, FetchSettings
+from gpu_jobs.pipeline import OnMeasured, OnProgress
 from gpu_jobs.shelf import BucketShelf
 from shared.adapters.s3 import ObjectMissing
 from shared.bootstrap import Services
@@ -34,8 +35,6 @@ CHUNK_FAILED = (
     "and tell us the job's id if it fails again."
 )
 
-OnProgress = Callable[[str, float, float], None]
-
 
 class Interrupted(Exception):
     """The run must stop now: its process is to end, or it has lost the job."""
@@ -54,13 +53,18 @@ class RunEnd(StrEnum):
 class Pipeline(Protocol):
     """The speech work itself (gpu_jobs.pipeline)."""
 
-    def measure(self, path: Path) -> float:
-        """Seconds of audio in a file. Raises JobFailure."""
-
     def transcribe(
-        self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: ChunkShelf | None = None
+        self,
+        path: Path,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: ChunkShelf | None = None,
+        on_measured: OnMeasured = ...,
     ) -> Transcript:
-        """The transcript of a file. Raises JobFailure, ChunkFailed, and whatever ``on_progress`` raises."""
+        """The transcript of a file. Raises JobFailure, ChunkFailed, and whatever the hooks raise.
+
+        ``on_measured`` is told the real length before any engine starts.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +114,11 @@ def run_job(worker: Worker, run: Run, on_beat: Callable[[], None] = lambda: None
 def _transcribe(worker: Worker, keeper: LeaseKeeper) -> Transcript:
     with tempfile.TemporaryDirectory(prefix="audiototext-") as folder:
         path = _obtain(worker, keeper, Path(folder))
-        seconds = worker.pipeline.measure(path)
-        keeper.ensure_hold(seconds)
         shelf = BucketShelf(worker.services.bucket, work_prefix(keeper.job.account_id, keeper.job.job_id))
         try:
-            return worker.pipeline.transcribe(path, keeper.job.options, keeper.on_progress, shelf)
+            return worker.pipeline.transcribe(
+                path, keeper.job.options, keeper.on_progress, shelf, on_measured=keeper.ensure_hold
+            )
         except ChunkFailed as error:
             logger.exception("chunk_failed", extra={"job_id": keeper.job.job_id})
             raise JobFailure("engine_failed", CHUNK_FAILED) from error

@@ -15,7 +15,8 @@ from typing import Any
 
 import boto3
 
-from gpu_jobs.run import OnProgress, Worker, run_job
+from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.run import Worker, run_job
 from shared.adapters.aws import AwsClients
 from shared.adapters.failures import AWS_FAILURES
 from shared.bootstrap import Services
@@ -38,15 +39,17 @@ CLIENTS = ("dynamodb", "s3", "sqs", "events")
 class FixedPipeline:
     """A speech engine that always hears the same."""
 
-    def measure(self, path: Path) -> float:
-        """Always the real length."""
-        assert path.read_bytes() == AUDIO
-        return REAL_SECONDS
-
     def transcribe(
-        self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: object = None
+        self,
+        path: Path,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: object = None,
+        on_measured: OnMeasured = lambda _seconds: None,
     ) -> Transcript:
         """Always the same words."""
+        assert path.read_bytes() == AUDIO
+        on_measured(REAL_SECONDS)
         on_progress("transcribing", REAL_SECONDS, REAL_SECONDS)
         return Transcript(
             duration_seconds=REAL_SECONDS,

@@ -12,7 +12,8 @@ from typing import Any
 import boto3
 from fastapi.testclient import TestClient
 
-from gpu_jobs.run import OnProgress, RunEnd, Worker, run_job
+from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Run
@@ -30,15 +31,17 @@ class Engine:
     def __init__(self, real_seconds: float) -> None:
         self._real_seconds = real_seconds
 
-    def measure(self, path: Path) -> float:
-        """The real length."""
-        assert path.stat().st_size
-        return self._real_seconds
-
     def transcribe(
-        self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: object = None
+        self,
+        path: Path,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: object = None,
+        on_measured: OnMeasured = lambda _seconds: None,
     ) -> Transcript:
         """The same words, after two seconds of a GPU and one of this machine."""
+        assert path.stat().st_size
+        on_measured(self._real_seconds)
         return Transcript(
             duration_seconds=self._real_seconds,
             language="en",

@@ -15,7 +15,8 @@ import boto3
 import pytest
 
 from functions import ingest
-from gpu_jobs.run import OnProgress, RunEnd, Worker, run_job
+from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.drops import DropKind, drop_job_id, read_key
 from shared.domain.ids import AttemptId, JobId
@@ -33,15 +34,17 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 class Pipeline:
     """Hears the same in everything."""
 
-    def measure(self, path: Path) -> float:
-        """One minute."""
-        assert path.stat().st_size > 0
-        return 60.0
-
     def transcribe(
-        self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: object = None
+        self,
+        path: Path,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: object = None,
+        on_measured: OnMeasured = lambda _seconds: None,
     ) -> Transcript:
         """One minute of talk."""
+        assert path.stat().st_size > 0
+        on_measured(60.0)
         segment = Segment(start_seconds=0.0, end_seconds=60.0, text="Talk.")
         return Transcript(duration_seconds=60.0, language="en", engines=Engines(transcriber="t"), segments=(segment,))
 

@@ -16,7 +16,8 @@ import uvicorn
 
 from functions.api.app import create_app
 from functions.api.routes import openai as route
-from gpu_jobs.run import OnProgress, Worker, run_job
+from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.run import Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.errors import JobFailure
 from shared.domain.ids import AttemptId, JobId
@@ -32,16 +33,18 @@ SECONDS = 3.0
 class Pipeline:
     """Hears two words, or fails on recordings it does not like."""
 
-    def measure(self, path: Path) -> float:
-        """The given length; the shortest file is "damaged"."""
-        if path.stat().st_size < 10_000:
-            raise JobFailure("audio_unreadable", "The file could not be read.")
-        return SECONDS
-
     def transcribe(
-        self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: object = None
+        self,
+        path: Path,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: object = None,
+        on_measured: OnMeasured = lambda _seconds: None,
     ) -> Transcript:
         """Two words."""
+        if path.stat().st_size < 10_000:
+            raise JobFailure("audio_unreadable", "The file could not be read.")
+        on_measured(SECONDS)
         words = (
             Word(text="Hello", start_seconds=0.0, end_seconds=0.5),
             Word(text="there.", start_seconds=0.5, end_seconds=1.0),

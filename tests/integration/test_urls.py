@@ -10,7 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gpu_jobs.fetch import Fetcher, FetchSettings
-from gpu_jobs.run import OnProgress, RunEnd, Worker, run_job
+from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Run
@@ -28,15 +29,17 @@ class Pipeline:
         self.seconds = seconds
         self.heard: list[bytes] = []
 
-    def measure(self, path: Path) -> float:
-        """The given length."""
-        self.heard.append(path.read_bytes())
-        return self.seconds
-
     def transcribe(
-        self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: object = None
+        self,
+        path: Path,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: object = None,
+        on_measured: OnMeasured = lambda _seconds: None,
     ) -> Transcript:
         """The given length of talk."""
+        self.heard.append(path.read_bytes())
+        on_measured(self.seconds)
         segment = Segment(start_seconds=0.0, end_seconds=self.seconds, text="Talk.")
         return Transcript(
             duration_seconds=self.seconds, language="en", engines=Engines(transcriber="t"), segments=(segment,)
@@ -106,9 +109,7 @@ def test_max_credits_holds_for_a_length_that_is_known_late(
 
 def test_a_retried_job_does_not_fetch_again(api: TestClient, services: Services, funded: Customer) -> None:
     class Breaks(Pipeline):
-        def transcribe(
-            self, path: Path, options: TranscriptionOptions, on_progress: OnProgress, shelf: object = None
-        ) -> Transcript:
+        def transcribe(self, *_: object, **__: object) -> Transcript:
             """Break down."""
             raise RuntimeError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu_jobs.audio import AudioLimits, decode_recording, measure_recording
+from gpu_jobs.audio import AudioLimits, decode_recording
 from shared.domain.errors import JobFailure
 from tests import sounds
 
@@ -46,12 +46,6 @@ def test_every_format_becomes_mono_at_16_khz_of_the_same_length_and_loudness(
     assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.1)
     crossings = np.count_nonzero(np.diff(np.signbit(middle)))
     assert crossings == pytest.approx(880, abs=10)  # 440 Hz for one second
-
-
-def test_measuring_counts_the_same_samples_as_decoding(tmp_path: Path) -> None:
-    path = sounds.write_audio(tmp_path / "a.mp3", sounds.tone(3.3, 44_100), rate=44_100, codec="libmp3lame")
-
-    assert measure_recording(path) == decode_recording(path).duration_seconds
 
 
 def test_the_sound_track_of_a_video_is_found(tmp_path: Path) -> None:

@@ -236,5 +236,14 @@ def test_word_times_stay_out_unless_they_are_asked_for(pipeline: SpeechPipeline)
     assert all(segment.words == () and segment.end_seconds > segment.start_seconds for segment in segments)
 
 
-def test_measuring_needs_no_engine_and_agrees_with_the_transcript(pipeline: SpeechPipeline) -> None:
-    assert pipeline.measure(BECKETT) == pytest.approx(9.963, abs=0.001)
+def test_the_real_length_is_told_before_any_engine_starts(pipeline: SpeechPipeline) -> None:
+    hook, measured = Hook(), []
+
+    def refuse(seconds: float) -> None:
+        measured.append(seconds)
+        raise JobFailure("insufficient_credits", "too long for the money")
+
+    with pytest.raises(JobFailure, match="too long for the money"):
+        pipeline.transcribe(BECKETT, EVERYTHING, hook, on_measured=refuse)
+    assert measured == [pytest.approx(9.963, abs=0.001)]
+    assert hook.calls == []
