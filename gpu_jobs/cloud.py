@@ -79,9 +79,7 @@ def transcribe_chunk(prefix: str, values: Values) -> Values:
 
 def choose_language(prefix: str, values: Values) -> Values:
     """On a GPU: the language of a recording."""
-    services = _services()
-    size = remote.size_of(services.bucket, prefix)
-    return remote.choose_language(_chunk_engines(), services.upload_bucket, size, prefix, values)
+    return remote.choose_language(_chunk_engines(), _services().upload_bucket, prefix, values)
 
 
 def diarize(prefix: str, values: Values) -> list[Values]:

@@ -24,6 +24,7 @@ from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, OnResult
 from gpu_jobs.planner import FleetPlan
 from gpu_jobs.shelf import BucketShelf
 from gpu_jobs.transcribe import LanguageChoice, SecondsDone
+from gpu_jobs.transcribe.language import WINDOW_SECONDS, language_windows
 from shared.adapters.s3 import Bucket
 from shared.domain.errors import JobFailure
 from shared.domain.options import Model, TranscriptionOptions
@@ -79,7 +80,10 @@ class RemoteChunks:
             asked = {
                 "model": options.model.value,
                 "language": options.language,
-                "speech": [[span.start_seconds, span.end_seconds] for span in speech],
+                "windows": [
+                    [window.start_seconds, min(window.end_seconds, recording.duration_seconds)]
+                    for window in language_windows(speech)
+                ],
             }
             values = _or_failure(self._calls.choose_language(self._shelf.prefix, asked))
             self._shelf.put(name, values)
@@ -168,11 +172,16 @@ def transcribe_chunk(engines: ChunkEngines, bucket: Bucket, reader: RangeReader,
     return {"name": order.name, "result": known}
 
 
-def choose_language(engines: ChunkEngines, reader: RangeReader, size_bytes: int, prefix: str, values: Values) -> Values:
-    """Decide the language where the engine is."""
-    speech = [Span(start_seconds=start, end_seconds=end) for start, end in values["speech"]]
+def choose_language(engines: ChunkEngines, reader: RangeReader, prefix: str, values: Values) -> Values:
+    """Decide the language where the engine is, by the asked windows of the recording and nothing else of it."""
+    parts = [fetch_part(reader, prefix, start, end).samples for start, end in values["windows"]]
+    length = round(WINDOW_SECONDS * SAMPLE_RATE_HZ)
+    recording = Recording(samples=np.concatenate([np.pad(part, (0, max(0, length - len(part)))) for part in parts]))
+    speech = [
+        Span(start_seconds=number * WINDOW_SECONDS, end_seconds=(number + 1) * WINDOW_SECONDS)
+        for number in range(len(parts))
+    ]
     options = TranscriptionOptions(model=Model(values["model"]), language=values["language"])
-    recording = fetch_part(reader, prefix, 0.0, size_bytes / SAMPLE_BYTES / SAMPLE_RATE_HZ)
     try:
         return asdict(engines.transcriber.choose_language(recording, speech, options))
     except JobFailure as failure:

@@ -14,6 +14,7 @@ from moto import mock_aws
 
 from gpu_jobs import remote
 from gpu_jobs.audio import Recording, decode_recording
+from gpu_jobs.chunks import Span
 from gpu_jobs.devices import device_of
 from gpu_jobs.diarize import SpeakerCount
 from gpu_jobs.engines import EngineSet, EngineSettings, build_chunk_engines, build_engines
@@ -64,9 +65,7 @@ class Elsewhere:
                 yield remote.transcribe_chunk(self.engines, self.bucket, self.reader, prefix, values)
 
     def choose_language(self, prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-        size = remote.size_of(self.bucket, prefix)
-        assert size > 0
-        return remote.choose_language(self.engines, self.reader, size, prefix, values)
+        return remote.choose_language(self.engines, self.reader, prefix, values)
 
     def diarize(self, prefix: str, values: dict[str, Any]) -> list[dict[str, Any]]:
         self.orders.append("speakers")
@@ -198,3 +197,20 @@ def test_weights_are_fetched_once_and_again_where_a_fetch_broke_off(tmp_path: Pa
         fetch_missing(tmp_path, download)
     assert len(fetch_missing(tmp_path, download)) == len(WEIGHTS) - 1
     assert fetch_missing(tmp_path, download) == []
+
+
+def test_the_language_is_decided_from_a_few_windows_of_a_long_recording(elsewhere: Elsewhere) -> None:
+    hour = Recording(samples=np.tile(np.linspace(-0.5, 0.5, 16_000, dtype=np.float32), 3600))
+    shelf = BucketShelf(elsewhere.bucket, PREFIX)
+    crew = elsewhere.crew(shelf)
+    reads: list[int] = []
+    read = elsewhere.reader.read
+
+    def counted(key: str, offset: int, length: int) -> bytes:
+        reads.append(length)
+        return read(key, offset, length)
+
+    elsewhere.reader.read = counted  # type: ignore[method-assign]
+    speech = [Span(start_seconds=100.0 * n, end_seconds=100.0 * n + 80.0) for n in range(36)]
+    assert crew.chunks.choose_language(hour, speech, TranscriptionOptions()).language == "en"
+    assert reads == [30 * 16_000 * 2] * 7, "seven windows of thirty seconds, of an hour"
