@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions import runtime
+from shared import logs
 from shared.domain.deliveries import DeliveryId
 from shared.domain.ids import AccountId, JobId
 from shared.services.webhooks import FinishedJob
 
-runtime.configure_logging()
+logs.configure("deliver")
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def _deliver(record: Mapping[str, Any]) -> None:
     services = runtime.services()
     if "delivery_id" not in body:
         finished = read_event(body)
-        with runtime.log_context(job_id=finished.job_id):
+        with logs.context(job_id=finished.job_id):
             services.webhooks.fan_out(finished)
         return
     hide_seconds = services.webhooks.attempt(DeliveryId(runtime.read_text(body, "delivery_id")))

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions import runtime
+from shared import logs
 from shared.domain.ids import JobId
 
-runtime.configure_logging()
+logs.configure("dispatch")
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
@@ -18,5 +19,5 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 
 def _dispatch(record: Mapping[str, Any]) -> None:
     job_id = runtime.read_text(runtime.read_json_object(record["body"]), "job_id")
-    with runtime.log_context(job_id=job_id):
+    with logs.context(job_id=job_id):
         runtime.services().jobs.dispatch(JobId(job_id))

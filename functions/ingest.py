@@ -15,6 +15,7 @@ from urllib.parse import unquote_plus
 from functions import runtime
 from functions.api.forms import clean_filename, clean_media_type, json_texts, parse_asked
 from functions.api.recordings import measure_stored
+from shared import logs
 from shared.adapters.s3_uploads import StoredObject
 from shared.bootstrap import Services
 from shared.domain.accounts import Principal
@@ -25,7 +26,7 @@ from shared.domain.jobs import recording_key
 from shared.services.drops import DropEnd, Drops
 from shared.services.submissions import Submission
 
-runtime.configure_logging()
+logs.configure("ingest")
 
 BUSY_SECONDS = 20  # until an announcement is looked at again that came at a bad moment
 
@@ -45,7 +46,7 @@ def _ingest(record: Mapping[str, Any]) -> None:
         if not isinstance(detail, dict):
             raise runtime.UnreadableMessage("the event has no detail")
         account_id, job_id = runtime.read_text(detail, "account_id"), runtime.read_text(detail, "job_id")
-        with runtime.log_context(job_id=job_id):
+        with logs.context(job_id=job_id):
             drops.deliver(AccountId(account_id), JobId(job_id))
         return
     wait_seconds = 0

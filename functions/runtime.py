@@ -1,27 +1,19 @@
-"""What every function does at its start: JSON logs, and the services, built once per process."""
+"""What functions have in common: the services, built once per process, and the way to take messages off a queue."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
-
+from shared import logs
 from shared.bootstrap import Services, bootstrap
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-_QUIET = ("boto3", "botocore", "mangum", "s3transfer", "urllib3")  # one line of ours per request is enough
-
-_log_context: ContextVar[Mapping[str, Any]] = ContextVar("log_context")
 
 
 @cache
@@ -39,36 +31,6 @@ def warm_up(services: Services) -> None:
     services.make_clients(everything=os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start")
     for name in ("keys", "submissions", "results"):
         getattr(services, name)
-
-
-def configure_logging() -> None:
-    """Log JSON lines to standard output, in place of whatever handlers the process came with.
-
-    Only the formatter of Powertools: with its Logger each module would need one, and shared/ may not know it.
-    """
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(LambdaPowertoolsFormatter(service=os.environ.get("POWERTOOLS_SERVICE_NAME", "audiototext")))
-    handler.addFilter(_add_context)
-    logging.basicConfig(handlers=[handler], level=os.environ.get("LOG_LEVEL") or "INFO", force=True)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-@contextlib.contextmanager
-def log_context(**keys: Any) -> Iterator[None]:
-    """Add ``keys`` to every line logged inside the block, in threads started with its context too."""
-    token = _log_context.set({**_log_context.get({}), **keys})
-    try:
-        yield
-    finally:
-        _log_context.reset(token)
-
-
-def _add_context(record: logging.LogRecord) -> bool:
-    for name, value in _log_context.get({}).items():
-        if not hasattr(record, name):
-            setattr(record, name, value)
-    return True
 
 
 # ---- Queue-driven functions ----------------------------------------------------------------------------------------
@@ -91,7 +53,7 @@ def handle_records(event: Mapping[str, Any], act: Callable[[Mapping[str, Any]], 
     left = []
     for record in event["Records"]:
         message_id = record["messageId"]
-        with log_context(message_id=message_id):
+        with logs.context(message_id=message_id):
             try:
                 act(record)
             except LeaveOnQueue:

@@ -6,9 +6,10 @@ import logging
 from typing import Any
 
 from functions import runtime
+from shared import logs
 from shared.adapters.system import utc_now
 
-runtime.configure_logging()
+logs.configure("sweep")
 logger = logging.getLogger(__name__)
 
 AUDIT_MINUTE = 17  # the sweep of this minute also audits; not the full hour, at which everybody does everything

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import tempfile
 import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,11 +25,14 @@ from gpu_jobs.run import Worker
 from gpu_jobs.run import run_job as run
 from gpu_jobs.shelf import BucketShelf
 from gpu_jobs.summarize.llm import Complete, LlmSummarizer
+from shared import logs
 from shared.adapters.modal_identity import lend_identity
 from shared.bootstrap import Services, bootstrap
 from shared.domain.ids import AttemptId, JobId
-from shared.domain.jobs import Run
+from shared.domain.jobs import Run, job_of
 from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +53,10 @@ def run_job(fleet: Fleet, job_id: str, attempt_id: str, run_token: str) -> str:
     engines = build_engines(read_engine_settings(os.environ))
     pipeline = SpeechPipeline(lambda shelf: crew_of(fleet, services, engines, shelf))
     worker = Worker(services=services, pipeline=pipeline, stop=threading.Event())
-    return run(worker, Run(job_id=JobId(job_id), attempt_id=AttemptId(attempt_id), run_token=run_token)).value
+    try:
+        return run(worker, Run(job_id=JobId(job_id), attempt_id=AttemptId(attempt_id), run_token=run_token)).value
+    finally:
+        logs.flush()
 
 
 def crew_of(fleet: Fleet, services: Services, engines: EngineSet, shelf: ChunkShelf) -> Crew:
@@ -74,17 +84,37 @@ def crew_of(fleet: Fleet, services: Services, engines: EngineSet, shelf: ChunkSh
 def transcribe_chunk(prefix: str, values: Values) -> Values:
     """On a GPU: one order."""
     services = _services()
-    return remote.transcribe_chunk(_chunk_engines(), services.bucket, services.upload_bucket, prefix, values)
+    with _logged("transcribe_chunk", prefix):
+        return remote.transcribe_chunk(_chunk_engines(), services.bucket, services.upload_bucket, prefix, values)
 
 
 def choose_language(prefix: str, values: Values) -> Values:
     """On a GPU: the language of a recording."""
-    return remote.choose_language(_chunk_engines(), _services().upload_bucket, prefix, values)
+    services = _services()
+    with _logged("choose_language", prefix):
+        return remote.choose_language(_chunk_engines(), services.upload_bucket, prefix, values)
 
 
 def diarize(prefix: str, values: Values) -> list[Values]:
     """On a GPU: the speakers of a recording."""
-    return remote.diarize(_diarizer(), _services().bucket, prefix, values)
+    services = _services()
+    with _logged("diarize", prefix):
+        return remote.diarize(_diarizer(), services.bucket, prefix, values)
+
+
+@contextlib.contextmanager
+def _logged(work: str, prefix: str) -> Iterator[None]:
+    """Log the work inside under the job in the prefix, and send what was logged before the machine goes."""
+    started = time.monotonic()
+    with logs.context(job_id=job_of(prefix), work=work):
+        try:
+            yield
+            logger.info("remote_work_done", extra={"work_seconds": round(time.monotonic() - started, 3)})
+        except Exception:
+            logger.exception("remote_work_failed")
+            raise
+        finally:
+            logs.flush()
 
 
 @cache
@@ -104,6 +134,7 @@ def _services() -> Services:
 
 @cache
 def _built_services() -> Services:
+    logs.configure("modal")
     return bootstrap(Settings.from_environment(os.environ))
 
 

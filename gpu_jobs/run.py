@@ -6,7 +6,9 @@ import logging
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +19,7 @@ from gpu_jobs.fanout import ChunkFailed, ChunkShelf
 from gpu_jobs.fetch import Fetcher, FetchSettings
 from gpu_jobs.pipeline import OnMeasured, OnProgress
 from gpu_jobs.shelf import BucketShelf
+from shared import logs
 from shared.adapters.s3 import ObjectMissing
 from shared.bootstrap import Services
 from shared.domain.errors import JobFailure, Stale
@@ -82,11 +85,22 @@ def run_job(worker: Worker, run: Run, on_beat: Callable[[], None] = lambda: None
 
     ``on_beat`` is called with every extension of the lease (the queue worker extends its message there).
     """
+    with logs.context(job_id=run.job_id, attempt_id=run.attempt_id):
+        try:
+            job = worker.services.jobs.begin(run)
+        except Stale:
+            logger.info("run_not_ours")
+            return RunEnd.NOT_OURS
+        with logs.context(request_id=job.request_id):
+            logger.info("run_begun", extra={"attempt": job.attempt.number if job.attempt else None})
+            started = time.monotonic()
+            end = _run(worker, run, job, on_beat)
+            logger.info("run_ended", extra={"end": end.value, "run_seconds": round(time.monotonic() - started, 3)})
+            return end
+
+
+def _run(worker: Worker, run: Run, job: Job, on_beat: Callable[[], None]) -> RunEnd:
     jobs = worker.services.jobs
-    try:
-        job = jobs.begin(run)
-    except Stale:
-        return RunEnd.NOT_OURS
     keeper = LeaseKeeper(jobs, run, job, worker, on_beat)
     try:
         with keeper:
@@ -106,7 +120,7 @@ def run_job(worker: Worker, run: Run, on_beat: Callable[[], None] = lambda: None
     except JobFailure as failure:
         return _end_badly(jobs, keeper.job, run, failure)
     except Exception:
-        logger.exception("run_broke_down", extra={"job_id": run.job_id, "attempt_id": run.attempt_id})
+        logger.exception("run_broke_down")
         return _end_badly(jobs, keeper.job, run, None)
     return RunEnd.COMPLETED
 
@@ -120,7 +134,7 @@ def _transcribe(worker: Worker, keeper: LeaseKeeper) -> Transcript:
                 path, keeper.job.options, keeper.on_progress, shelf, on_measured=keeper.ensure_hold
             )
         except ChunkFailed as error:
-            logger.exception("chunk_failed", extra={"job_id": keeper.job.job_id})
+            logger.exception("chunk_failed")
             raise JobFailure("engine_failed", CHUNK_FAILED) from error
 
 
@@ -172,7 +186,7 @@ class LeaseKeeper:
         self._done = threading.Event()
         self._lost: Stale | None = None
         self._progress = Progress(stage=Stage.FETCHING, percent=0)
-        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=(self._keep,), name="lease", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -213,5 +227,5 @@ class LeaseKeeper:
                 self._lost = lost
                 return
             except Exception as error:  # noqa: BLE001 - one missed beat is no reason to stop: the lease outlasts it
-                logger.warning("beat_missed", extra={"job_id": self._run.job_id, "error": type(error).__name__})
+                logger.warning("beat_missed", extra={"error": type(error).__name__})
             reported, silent_seconds = progress, 0.0

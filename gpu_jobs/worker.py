@@ -18,6 +18,7 @@ from gpu_jobs.engines import build_engines, read_engine_settings
 from gpu_jobs.pipeline import Crew, SpeechPipeline
 from gpu_jobs.pool import ProcessPool
 from gpu_jobs.run import RunEnd, Worker, run_job
+from shared import logs
 from shared.adapters.sqs import Message, Queue
 from shared.bootstrap import bootstrap
 from shared.domain.ids import AttemptId, JobId
@@ -32,7 +33,7 @@ PAUSE_AFTER_FAILURE_SECONDS = 2.0
 
 def main() -> int:
     """Work until told to stop."""
-    logging.basicConfig(stream=sys.stdout, format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO)
+    logs.configure("worker")
     try:
         services = bootstrap(Settings.from_environment(os.environ))
         queue = services.work_queue
@@ -63,7 +64,7 @@ def _work(worker: Worker, queue: Queue) -> None:
             if message is not None:
                 handle(worker, queue, message)
         except Exception as error:  # noqa: BLE001 - the message comes back by itself; the worker must outlive it
-            logger.warning("message_left error=%s", type(error).__name__)
+            logger.warning("message_left", extra={"error": type(error).__name__})
             worker.stop.wait(PAUSE_AFTER_FAILURE_SECONDS)
 
 
@@ -74,10 +75,10 @@ def handle(worker: Worker, queue: Queue, message: Message) -> None:
         body = json.loads(message.body)
         run = Run(job_id=JobId(body["job_id"]), attempt_id=AttemptId(body["attempt_id"]), run_token=message.message_id)
     except (ValueError, KeyError, TypeError):
-        logger.exception("message_unreadable message_id=%s", message.message_id)  # redrive moves it aside
+        logger.exception("message_unreadable", extra={"message_id": message.message_id})  # redrive moves it aside
         return
-    end = run_job(worker, run, lambda: queue.extend(message.receipt, lease_seconds))
-    logger.info("run_ended job_id=%s attempt_id=%s end=%s", run.job_id, run.attempt_id, end.value)
+    with logs.context(message_id=message.message_id):
+        end = run_job(worker, run, lambda: queue.extend(message.receipt, lease_seconds))
     if end is RunEnd.INTERRUPTED:
         queue.extend(message.receipt, 0)
     else:

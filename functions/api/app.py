@@ -28,6 +28,7 @@ from functions.api.routes import (
     uploads,
     webhooks,
 )
+from shared import logs
 from shared.bootstrap import Services
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def create_app(services: Callable[[], Services]) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """The app for a process of its own: ``uvicorn --factory functions.api.app:from_environment``."""
-    runtime.configure_logging()
+    logs.configure("api")
     return create_app(runtime.services)
 
 
@@ -90,7 +91,7 @@ class Envelope:
                 headers["Cache-Control"] = "no-store"
             await send(message)
 
-        with runtime.log_context(request_id=request_id):
+        with logs.context(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_headers)
             except ClientDisconnect:

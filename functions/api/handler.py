@@ -11,8 +11,9 @@ from mangum import Mangum
 from functions import runtime
 from functions.api import errors
 from functions.api.app import create_app
+from shared import logs
 
-runtime.configure_logging()
+logs.configure("api")
 logger = logging.getLogger(__name__)
 
 # Lambda gives a starting process more CPU than a request gets: clients are made now, not by the first customer.

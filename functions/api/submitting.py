@@ -82,7 +82,8 @@ def take_elsewhere(caller: Caller, asked: Asked, submission: Submission) -> Take
 def submit(caller: Caller, asked: Asked, taken: Taken, *, path: str) -> tuple[JSONResponse, Submitted | None]:
     """The answer to a submission or, with ``dry_run``, to a quote. ``path`` is where the job will be found."""
     services = caller.services
-    submission = replace(taken.submission, retention_days=asked.retention_days)
+    request_id = caller.request.state.request_id
+    submission = replace(taken.submission, retention_days=asked.retention_days, request_id=request_id)
     if asked.dry_run:
         return JSONResponse(_quote_view(services.submissions.quote(submission), asked.warnings)), None
     submitted = services.submissions.submit(

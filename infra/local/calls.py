@@ -45,6 +45,8 @@ def calls_of(environ: dict[str, Any]) -> Iterator[tuple[str, str]]:
     elif service == "AWSEvents":
         for entry in _body(environ).get("Entries", []):
             yield f"events:{operation}", str(entry.get("EventBusName", "default"))
+    elif service.startswith("Logs_"):
+        yield f"logs:{operation}", str(_body(environ).get("logGroupName"))
     elif service == "secretsmanager":
         yield f"secretsmanager:{operation}", str(_body(environ).get("SecretId"))
     elif not target:

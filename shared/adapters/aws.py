@@ -61,6 +61,12 @@ class AwsClients:
         return _on_first_use(lambda: boto3.client("events", config=_config(connect_timeout=3, read_timeout=10)))
 
     @cached_property
+    def logs(self) -> Any:
+        """CloudWatch Logs, for machines that nobody else takes lines from. Given up on quickly: it is only logs."""
+        config = _config(connect_timeout=2, read_timeout=5).merge(Config(retries={"total_max_attempts": 1}))
+        return _on_first_use(lambda: boto3.client("logs", config=config))
+
+    @cached_property
     def secrets(self) -> SecretsManagerClient:
         """Secrets Manager."""
         return _on_first_use(lambda: boto3.client("secretsmanager", config=_config(connect_timeout=3, read_timeout=10)))

@@ -149,6 +149,7 @@ class Job:
     expires_at: datetime
     estimated_seconds: float | None = None
     webhook_url: str | None = None
+    request_id: str | None = None  # of the request that submitted it: its logs and the job's are found together
     drop_key: str | None = None  # the recording's own key in the drop folder, where the results go too
     caps: Caps = Caps()
     delete_when_delivered: bool = False  # retention of 0 days
@@ -175,6 +176,13 @@ class Job:
     def estimated_millicredits(self) -> int | None:
         """What the job was expected to cost; None where the length was unknown."""
         return None if self.estimated_seconds is None else self.price.charge(self.estimated_seconds)
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What names the job, its try and the request it came with: for logs, where they find each other by it."""
+        attempt_id = self.attempt.attempt_id if self.attempt else None
+        ids = {"job_id": self.job_id, "attempt_id": attempt_id, "request_id": self.request_id}
+        return {name: value for name, value in ids.items() if value is not None}
 
     def is_attempt(self, attempt_id: AttemptId) -> bool:
         """True while ``attempt_id`` is the try that counts."""
@@ -209,6 +217,11 @@ def result_key(account_id: AccountId, job_id: JobId, attempt_id: AttemptId) -> s
 def work_prefix(account_id: AccountId, job_id: JobId) -> str:
     """Where the parts of a job's unfinished work lie, for whoever goes on with it."""
     return f"work/{account_id}/{job_id}/"
+
+
+def job_of(prefix: str) -> JobId:
+    """The job that a work_prefix belongs to."""
+    return JobId(prefix.rstrip("/").rpartition("/")[2])
 
 
 def export_key(account_id: AccountId, job_id: JobId, name: str) -> str:

@@ -18,7 +18,7 @@ from shared.domain import jobs as rules
 from shared.domain.amounts import format_credits
 from shared.domain.errors import InsufficientCredits, JobFailure, NotFound, SpendLimitReached, Stale
 from shared.domain.ids import AccountId, AttemptId, JobId
-from shared.domain.jobs import Beat, ComputeUse, Job, JobState, Outcome, Progress, Run
+from shared.domain.jobs import Attempt, Beat, ComputeUse, Job, JobState, Outcome, Progress, Run
 from shared.domain.pricing import PriceTable
 from shared.services.holds import Holds
 
@@ -96,6 +96,7 @@ class Jobs:
         # A message seen again for a claimed job: its first receiver may have died before the start.
         if job.state is JobState.DISPATCHED and job.attempt is not None:
             self._ports.runner.start(job.job_id, job.attempt.attempt_id)
+            self._log_dispatch(job, job.attempt)
 
     # ---- run -------------------------------------------------------------------------------------------------------
 
@@ -202,7 +203,7 @@ class Jobs:
             return "restarted"
         if not rules.attempts_left(job):
             self.fail(job, JobFailure("timed_out", TIMED_OUT))
-            logger.warning("job_timed_out", extra={"job_id": job.job_id})  # raises an alarm
+            logger.warning("job_timed_out", extra=job.ids)  # raises an alarm
             return "failed"
         self._requeue(job)
         return "requeued"
@@ -247,7 +248,7 @@ class Jobs:
         try:
             return self.publish(job)
         except (*AWS_FAILURES, EventRefused) as error:
-            logger.warning("event_unpublished", extra={"job_id": job.job_id, "error": type(error).__name__})
+            logger.warning("event_unpublished", extra={**job.ids, "error": type(error).__name__})
             return job
 
     def publish(self, job: Job) -> Job:
@@ -269,6 +270,12 @@ class Jobs:
             return moved.current or job
 
     # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _log_dispatch(self, job: Job, attempt: Attempt) -> None:
+        extra: dict[str, str | float] = {**job.ids, "attempt": attempt.number}
+        if attempt.number == 1:
+            extra["queue_seconds"] = round((self._ports.now() - job.created_at).total_seconds(), 3)
+        logger.info("job_dispatched", extra=extra)
 
     def _beat(self, lease: timedelta | None = None) -> Beat:
         return Beat(now=self._ports.now(), lease=lease or self._policy.lease)

@@ -57,6 +57,7 @@ class Submission:
     source_url: str | None = None
     job_id: JobId | None = None
     retention_days: int | None = None  # None: the deployment's; 0: gone once delivered
+    request_id: str | None = None  # of the request it came with
     drop_key: str | None = None  # where in the drop folder the recording lies and its results go
 
 
@@ -255,6 +256,7 @@ class Submissions:
 
     def _new_claim(self, submission: Submission, idempotency_key: str) -> Claim:
         content = asdict(submission) | {"principal": None, "duration_seconds": None, "job_id": None}
+        del content["request_id"]  # a request sent again has an id of its own
         if submission.content_sha256 is not None:
             content["stored_key"] = None  # the same bytes sent again lie somewhere else
         request = request_of(submission.principal.account_id, idempotency_key, operation="transcribe", content=content)
@@ -290,6 +292,7 @@ class Submissions:
                 microsecond=0
             ),
             delete_when_delivered=submission.retention_days == 0,
+            request_id=submission.request_id,
             drop_key=submission.drop_key,
             estimated_seconds=seconds if seconds is not None and math.isfinite(seconds) and seconds > 0 else None,
             webhook_url=submission.webhook_url,

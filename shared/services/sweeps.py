@@ -38,7 +38,10 @@ class Sweeps:
         report = SweepReport()
         for shard in range(SWEEP_SHARDS):
             for job_id in self._jobs.due(str(shard), JOBS_PER_SHARD):
-                report.repairs[self._repair(job_id)] += 1
+                done = self._repair(job_id)
+                report.repairs[done] += 1
+                if done != "nothing":
+                    logger.info("job_repaired", extra={"job_id": job_id, "repair": done})
         return report
 
     def _repair(self, job_id: JobId) -> str:

@@ -92,7 +92,7 @@ class Webhooks:
         try:
             job = self._jobs.get(event.job_id, event.account_id)
         except NotFound:
-            logger.info("webhook_dropped", extra={"reason": "job deleted"})
+            logger.info("webhook_dropped", extra={"job_id": event.job_id, "reason": "job deleted"})
             return 0
         if not job.state.is_final:
             raise NotYetFinished(event.job_id)
@@ -150,7 +150,7 @@ class Webhooks:
         if message is None:
             with contextlib.suppress(DeliveryMoved):
                 self._ports.deliveries.replace(steps.dropped(delivery))
-            logger.info("webhook_dropped", extra={"delivery_id": delivery_id})
+            logger.info("webhook_dropped", extra={"delivery_id": delivery_id, "job_id": delivery.job_id})
             return None
         attempt, verdict = self.send(delivery, message)
         return self._conclude(delivery, message, attempt, verdict)
@@ -238,8 +238,7 @@ class Webhooks:
             after = moved.current  # another process tried at the same moment; what it wrote counts
         if message.endpoint is not None:
             self._note_health(message.endpoint, verdict)
-        extra = {"delivery_id": delivery.delivery_id, "attempt": len(after.attempts), "state": after.state.value}
-        logger.info("webhook_attempted", extra={**extra, "status": attempt.status, "problem": attempt.problem})
+        _log_attempt(after, attempt)
         if after.state is not DeliveryState.PENDING:
             self._let_go(after)
             return None
@@ -305,12 +304,26 @@ def _since(started: float) -> int:
     return round((time.perf_counter() - started) * 1000)
 
 
+def _log_attempt(delivery: Delivery, attempt: Attempt) -> None:
+    extra = {
+        "delivery_id": delivery.delivery_id,
+        "job_id": delivery.job_id,
+        "account_id": delivery.account_id,
+        "attempt": len(delivery.attempts),
+        "state": delivery.state.value,
+        "status": attempt.status,
+        "problem": attempt.problem,
+    }
+    logger.info("webhook_attempted", extra={name: value for name, value in extra.items() if value is not None})
+
+
 def _log_end(job: Job) -> None:
     """The one place that hears of every job's end, whatever runner it had: metrics are made of this line."""
     assert job.outcome is not None
     audio_seconds = job.outcome.duration_seconds or 0.0
     turnaround_seconds = max(0.001, (job.outcome.finished_at - job.created_at).total_seconds())
     extra = {
+        **job.ids,
         "status": job.status,
         "audio_seconds": audio_seconds,
         "turnaround_seconds": turnaround_seconds,

@@ -13,7 +13,7 @@ import pytest
 from tests.infra.repository import PACKAGES, ROOT, imported_modules, normal, pins, python_files, required
 
 REQUIREMENT_FILES = sorted((ROOT / "requirements").glob("**/*.txt"))
-LAMBDA_FILES = ("lambda-api", "lambda-dispatch", "lambda-events")
+LAMBDA_FILES = ("lambda", "lambda-api", "lambda-dispatch", "lambda-events")
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
 MAY_IMPORT_MODAL = {ROOT / "modal_app.py", ROOT / "shared" / "adapters" / "modal_runner.py"}
 

@@ -21,7 +21,7 @@ from infra.local.launch import LocalStack
 from tests.infra.test_template import RESOURCES, _flat, as_list
 from tests.media import wav
 
-NAME_KEYS = ("TableName", "QueueName", "BucketName", "Name")
+NAME_KEYS = ("TableName", "QueueName", "BucketName", "Name", "LogGroupName")
 DEADLINE_SECONDS = 90
 
 

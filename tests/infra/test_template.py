@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +15,9 @@ import yaml
 
 from infra.local import template as templates
 from infra.stage_lambda import handlers_by_artefact
+from shared.domain.deliveries import DeliveryState
+from shared.domain.jobs import JobState
+from shared.metrics import METRICS
 from tests.infra.repository import ROOT
 
 SOURCE = templates.read(ROOT / "template.yaml")
@@ -36,7 +41,7 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
     for name, role in of_type("AWS::IAM::Role").items():
         for policy in role.get("Policies", []):
             yield from ((name, each) for each in _flat(policy["PolicyDocument"]["Statement"]))
-    for name, policy in of_type("AWS::IAM::ManagedPolicy").items():
+    for name, policy in (of_type("AWS::IAM::ManagedPolicy") | of_type("AWS::IAM::Policy")).items():
         yield from ((name, each) for each in _flat(policy["PolicyDocument"]["Statement"]))
 
 
@@ -156,18 +161,110 @@ def test_every_alarm_reaches_somebody_and_has_a_runbook(name: str) -> None:
     assert all(part in runbook[1] for part in ("**Symptom**", "**Look**", "**Do**"))
 
 
-def test_every_metric_that_an_alarm_reads_from_logs_is_made_by_a_filter_on_a_line_that_is_logged() -> None:
-    code = "".join(
-        path.read_text(encoding="utf-8") for folder in ("functions", "shared") for path in (ROOT / folder).rglob("*.py")
-    )
-    made = set()
-    for name, each in of_type("AWS::Logs::MetricFilter").items():
-        made.add(each["MetricTransformations"][0]["MetricName"])
-        for line in re.findall(r'\$\.message = "(\w+)"', each["FilterPattern"]):
-            assert f'"{line}"' in code, f"{name} waits for a line that nobody logs"
-    for alarm in of_type("AWS::CloudWatch::Alarm").values():
-        if isinstance(alarm.get("Namespace"), dict):
-            assert alarm["MetricName"] in made
+# What AWS publishes by itself: namespace, metric, and the dimensions we ask it by.
+AWS_METRICS = {
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): ("QueueName",),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage"): ("QueueName",),
+    ("AWS/ApiGateway", "Count"): ("ApiName", "Stage"),
+    ("AWS/ApiGateway", "4XXError"): ("ApiName", "Stage"),
+    ("AWS/ApiGateway", "5XXError"): ("ApiName", "Stage"),
+    ("AWS/ApiGateway", "Latency"): ("ApiName", "Stage"),
+    ("AWS/Lambda", "Errors"): ("FunctionName",),
+    ("AWS/Lambda", "Invocations"): ("FunctionName",),
+    ("AWS/Lambda", "Duration"): ("FunctionName",),
+    ("AWS/Lambda", "Throttles"): ("FunctionName",),
+    ("AWS/Lambda", "ConcurrentExecutions"): ("FunctionName",),
+}
+DIMENSION_VALUES = {
+    "status": {state.value for state in JobState if state.is_final},
+    "state": {state.value for state in DeliveryState},
+}
+OURS = "audiototext/${Stage}"
+
+
+def made_metrics() -> dict[str, str | None]:
+    """Metrics of our own namespace, each with its dimension: in the lines themselves, or by a filter over them."""
+    made = {metric.name: metric.dimension for metrics in METRICS.values() for metric in metrics}
+    for each in of_type("AWS::Logs::MetricFilter").values():
+        (transformation,) = each["MetricTransformations"]
+        assert transformation["MetricNamespace"] == {"Fn::Sub": OURS}
+        made[transformation["MetricName"]] = None
+    return made
+
+
+def watched_metrics() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Whoever reads a metric, with its namespace, its name and its dimensions."""
+    for name, alarm in of_type("AWS::CloudWatch::Alarm").items():
+        metrics = [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", []) if "MetricStat" in each] or [alarm]
+        for metric in metrics:
+            namespace = metric["Namespace"]
+            dimensions = {each["Name"]: each["Value"] for each in metric.get("Dimensions", [])}
+            text = namespace["Fn::Sub"] if isinstance(namespace, dict) else namespace
+            yield name, text, metric["MetricName"], dimensions
+    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    for widget in body["widgets"]:
+        for line in widget["properties"]["metrics"]:
+            namespace, name, *pairs = [each for each in line if not isinstance(each, dict)]
+            yield widget["properties"]["title"], namespace, name, dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+
+def test_every_metric_that_is_watched_is_made_with_exactly_these_dimensions() -> None:
+    made = made_metrics()
+    for reader, namespace, name, dimensions in watched_metrics():
+        if namespace != OURS:
+            assert tuple(dimensions) == AWS_METRICS[namespace, name], reader
+            continue
+        assert name in made, f"{reader} waits for {name}, which nothing makes"
+        assert list(dimensions) == ([made[name]] if made[name] else []), f"{reader}: {name} by {list(dimensions)}"
+        for dimension, value in dimensions.items():
+            assert value in DIMENSION_VALUES[dimension], f"{reader}: {name} never has {dimension}={value}"
+
+
+def test_every_metric_of_ours_is_on_the_dashboard_and_every_line_that_carries_one_is_logged() -> None:
+    title_of = {name: reader for reader, namespace, name, _ in watched_metrics() if namespace == OURS}
+    assert title_of.keys() == made_metrics().keys()
+    lines = logged_lines()
+    assert METRICS.keys() <= lines
+
+
+def test_every_queue_and_function_is_on_the_dashboard_and_every_function_in_the_alarm_on_errors() -> None:
+    shown = {str(value) for _, _, _, dimensions in watched_metrics() for value in dimensions.values()}
+    for name, queue in of_type("AWS::SQS::Queue").items():
+        assert queue["QueueName"]["Fn::Sub"] in shown, name
+    behind_queues = {name for name in of_type("AWS::Serverless::Function") if name != "ApiFunction"}
+    for name in (*behind_queues, "ApiFunction"):
+        assert f"${{{name}}}" in shown, name
+    alarm = str(RESOURCES["FunctionErrorsAlarm"]["Properties"]["Metrics"])
+    assert all(f"{{'Ref': '{name}'}}" in alarm for name in behind_queues)
+    assert alarm.count("MetricStat") == len(behind_queues)
+
+
+def test_every_log_group_of_ours_has_its_errors_counted() -> None:
+    counted = {each["LogGroupName"]["Ref"] for each in of_type("AWS::Logs::MetricFilter").values()}
+    assert counted == of_type("AWS::Logs::LogGroup").keys() - {"ApiAccessLogs"}
+
+
+def test_the_lines_that_runbooks_tell_to_look_for_are_logged() -> None:
+    runbooks = OPERATIONS.partition("## Alarms")[2].partition("## Restoring a table")[0]
+    named = {*re.findall(r'message = "(\w+)"', runbooks), *re.findall(r"`([a-z]+_[a-z_]+)`", runbooks)}
+    assert named - FIELDS <= logged_lines()
+
+
+FIELDS = {"integration_error", "run_job", "job_id", "request_id", "attempt_id", "account_id"}
+
+
+def logged_lines() -> set[str]:
+    """The first words of every ``logger.info("words")`` in what is deployed."""
+    found: set[str] = set()
+    for folder in ("functions", "shared", "gpu_jobs"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                match node:
+                    case ast.Call(
+                        func=ast.Attribute(value=ast.Name(id="logger")), args=[ast.Constant(value=str(words)), *_]
+                    ):
+                        found.add(words)
+    return found
 
 
 def test_every_skipped_check_of_the_template_has_its_reason() -> None:

@@ -10,7 +10,7 @@ import pytest
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 from fastapi.testclient import TestClient
 
-from functions import runtime
+from shared import logs
 from shared.domain.accounts import hash_key
 from tests.integration.conftest import Cloud, Customer
 from tests.integration.crashes import Story, fresh_clients
@@ -43,7 +43,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
-    runtime.configure_logging()
+    logs.configure("test")
     handler = Lines()
     root.addHandler(handler)
     yield handler.lines

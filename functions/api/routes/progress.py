@@ -77,7 +77,7 @@ def retry(request: Request, principal: MayTranscribe, services: ServicesDep, job
     if failed.state is not JobState.FAILED:
         raise Conflict(f"This transcription is {failed.status}: only a failed one can be tried again.")
     new_id = JobId(str(uuid.uuid5(uuid.UUID(failed.job_id), "retry")))
-    submitted = _submit_again(services, principal, failed, new_id)
+    submitted = _submit_again(services, principal, failed, new_id, request.state.request_id)
     estimated = submitted.answer.body.get("estimated_credits")
     if submitted.job is not None and submitted.job.estimated_millicredits is not None:
         estimated = to_credits(submitted.job.estimated_millicredits)
@@ -85,7 +85,7 @@ def retry(request: Request, principal: MayTranscribe, services: ServicesDep, job
     return JSONResponse(body, status_code=202, headers={"Location": f"{jobs_path(request)}{new_id}/"})
 
 
-def _submit_again(services: Services, principal: Principal, failed: Job, new_id: JobId) -> Submitted:
+def _submit_again(services: Services, principal: Principal, failed: Job, new_id: JobId, request_id: str) -> Submitted:
     key = recording_key(failed.account_id, new_id)
     is_new = services.jobs.look_up(new_id) is None
     has_audio = not is_new or _copy(services, failed, key)
@@ -102,6 +102,7 @@ def _submit_again(services: Services, principal: Principal, failed: Job, new_id:
         stored_key=key if has_audio else None,
         source_url=None if has_audio else failed.recording.source_url,
         job_id=new_id,
+        request_id=request_id,
         retention_days=0 if failed.delete_when_delivered else None,
     )
     try:

@@ -187,6 +187,7 @@ def to_job(item: dict[str, Any]) -> Job:
         expires_at=datetime.fromtimestamp(int(values["expires_at"]), UTC) - TTL_GRACE,
         estimated_seconds=None if estimated is None else float(estimated),
         webhook_url=values.get("webhook_url"),
+        request_id=values.get("request_id"),
         drop_key=values.get("drop_key"),
         caps=Caps(**{name: int(amount) for name, amount in values.get("caps", {}).items()}),
         delete_when_delivered=values.get("delete_when_delivered", False),
@@ -216,6 +217,7 @@ def _to_item(job: Job) -> dict[str, Any]:
         "expires_at": int((job.expires_at + TTL_GRACE).timestamp()),  # DynamoDB's TTL wants epoch seconds
         "estimated_seconds": job.estimated_seconds,
         "webhook_url": job.webhook_url,
+        "request_id": job.request_id,
         "drop_key": job.drop_key,
         "caps": _fields(job.caps),
         "delete_when_delivered": job.delete_when_delivered,
