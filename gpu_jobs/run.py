@@ -126,7 +126,7 @@ def _run(worker: Worker, run: Run, job: Job, on_beat: Callable[[], None]) -> Run
 
 
 def _transcribe(worker: Worker, keeper: LeaseKeeper) -> Transcript:
-    with tempfile.TemporaryDirectory(prefix="audiototext-") as folder:
+    with tempfile.TemporaryDirectory(prefix="run-") as folder:
         path = _obtain(worker, keeper, Path(folder))
         shelf = BucketShelf(worker.services.bucket, work_prefix(keeper.job.account_id, keeper.job.job_id))
         try:

@@ -19,6 +19,7 @@ from gpu_jobs.pipeline import Crew, SpeechPipeline
 from gpu_jobs.pool import ProcessPool
 from gpu_jobs.run import RunEnd, Worker, run_job
 from shared import logs
+from shared.adapters.scratch import scratch_folder
 from shared.adapters.sqs import Message, Queue
 from shared.bootstrap import bootstrap
 from shared.domain.ids import AttemptId, JobId
@@ -42,7 +43,8 @@ def main() -> int:
         sys.stderr.write(f"worker: {error}\n")
         return 2
     stop = _stop_on_signals()
-    _work(Worker(services=services, pipeline=pipeline, stop=stop), queue)
+    with scratch_folder():
+        _work(Worker(services=services, pipeline=pipeline, stop=stop), queue)
     return 0
 
 

@@ -46,14 +46,23 @@ python=$(find_python) || stop "Python 3.11 or newer is needed and was not found.
 "$python" -c 'import ensurepip, venv' 2>/dev/null || stop "$python cannot make virtual environments." \
     "Debian and Ubuntu keep that in a package of its own:  apt-get install python3-venv"
 
-echo "Setting up .venv (once)"
-.venv/bin/python -c '' 2>/dev/null || "$python" -m venv --clear .venv
-: >"$log"
-.venv/bin/python -m pip install --disable-pip-version-check --no-compile --progress-bar off \
-    -r requirements/dev.txt 2>&1 | show_progress || {
-    tail -n 15 "$log" | cut -c 1-200 >&2
-    stop "The installation failed; the whole log is $log. Running it again goes on where it stopped."
+# Installs what it is given; shows what went wrong and ends the script when it cannot.
+install() {
+    .venv/bin/python -m pip install --disable-pip-version-check --no-compile --progress-bar off "$@" 2>&1 |
+        show_progress || {
+        tail -n 15 "$log" | cut -c 1-200 >&2
+        stop "The installation failed; the whole log is $log. Running it again goes on where it stopped."
+    }
 }
+
+echo "Setting up .venv (once)"
+# A run that was cut off may have left a Python without pip.
+.venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
+: >"$log"
+install -r requirements/dev.txt
+broken=$(.venv/bin/python infra/half_installed.py)
+# shellcheck disable=SC2086 # one word each
+[ -z "$broken" ] || install --ignore-installed --no-deps $broken
 cat >.venv/bin/audiototext-admin <<'LAUNCHER'
 #!/bin/sh
 # The operator's command, from anywhere.

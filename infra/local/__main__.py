@@ -15,13 +15,15 @@ from typing import Any
 
 from infra.local.options import Options, parse
 from infra.local.stack_log import StackLog
+from shared.adapters.scratch import scratch_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until stopped. Exit status 0 after a stop, 1 when the stack could not start."""
     options = parse(arguments)
     sys.setswitchinterval(0.001)  # moto's threads must not hold up the event loop for 5 ms at a time
-    code = asyncio.run(_run(options))
+    with scratch_folder():
+        code = asyncio.run(_run(options))
     sys.stdout.flush()
     os._exit(code)  # the threads of the AWS endpoint may sit in a long poll of 20 s
 

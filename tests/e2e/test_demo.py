@@ -40,9 +40,14 @@ def _run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def _started(*command: str) -> Iterator[subprocess.Popen[str]]:
+def _started(*command: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        _watched(*command), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        _watched(*command),
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         try:
             yield process
@@ -75,11 +80,12 @@ def test_a_demo_of_a_missing_file_says_so_at_once(tmp_path: Path) -> None:
     assert "Starting" not in done.stdout
 
 
-@pytest.mark.parametrize("moment", ["Starting the cloud", "Sent "])
-def test_an_interrupted_demo_leaves_nothing_running(moment: str) -> None:
-    with _started(sys.executable, "-u", "-m", "infra.demo") as process:
+@pytest.mark.parametrize("moment", ["Starting the cloud", "diarizing"])
+def test_an_interrupted_demo_leaves_no_process_and_no_recording(moment: str, tmp_path: Path) -> None:
+    with _started(sys.executable, "-u", "-m", "infra.demo", TMPDIR=str(tmp_path)) as process:
         assert process.stdout is not None
-        seen = next(line for line in process.stdout if line.startswith(moment))
+        seen = next(line for line in process.stdout if moment in line)
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(TIMEOUT_SECONDS) == INTERRUPTED, seen + rest
+    assert not list(tmp_path.iterdir())

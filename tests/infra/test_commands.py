@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from infra.half_installed import half_installed
 from tests.infra.repository import ROOT, make_targets
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,3 +73,32 @@ def test_setup_says_what_to_do_when_debian_has_no_venv_module(tmp_path: Path) ->
     assert done.returncode == 1
     assert "apt-get install python3-venv" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_setup_recovers_from_a_run_that_left_a_python_without_pip(tmp_path: Path) -> None:
+    for name in ("setup.sh", "half_installed.py"):
+        copy = tmp_path / "infra" / name
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text((ROOT / "infra" / name).read_text())
+    (tmp_path / "requirements").mkdir()
+    for name in ("dev.txt", "constraints.txt"):
+        (tmp_path / "requirements" / name).write_text("")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=tmp_path, check=True)
+    environment = os.environ | {"PYTHON": sys.executable}
+    done = subprocess.run(
+        ["bash", "infra/setup.sh"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    subprocess.run([".venv/bin/python", "-m", "pip", "--version"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_a_package_of_which_a_file_is_missing_is_found_out(tmp_path: Path) -> None:
+    for name in ("whole", "holed", "cut_off"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+        information = tmp_path / f"{name}-1.0.dist-info"
+        information.mkdir()
+        if name != "cut_off":  # the list of files is what comes last
+            (information / "RECORD").write_text(f"{name}/__init__.py,,\n{name}-1.0.dist-info/RECORD,,\n")
+    (tmp_path / "holed" / "__init__.py").unlink()
+    assert half_installed(tmp_path) == ["cut_off==1.0", "holed==1.0"]

@@ -95,7 +95,10 @@ def test_a_second_stack_has_ports_and_data_of_its_own(small_stack: SmallStack) -
 
 @linux
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_the_stack(number: signal.Signals) -> None:
+def test_no_process_and_no_temporary_file_outlives_the_stack(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     stack = SmallStack()
     stack.start()
     pids = _descendants(stack.process.pid)
@@ -107,6 +110,7 @@ def test_no_process_outlives_the_stack(number: signal.Signals) -> None:
     if number != signal.SIGKILL:
         assert status == 0
         assert not ready_file.exists()  # what it said is no longer true
+        assert not list(tmp_path.iterdir())
     stack.stop()
 
 
