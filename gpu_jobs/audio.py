@@ -18,7 +18,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from gpu_jobs.memory import memory_lid
 from shared.domain.errors import JobFailure
+from shared.domain.media import MIN_BYTES_PER_SECOND
 
 SAMPLE_RATE_HZ = 16_000
 """What every engine here wants: Whisper, Moonshine, Silero and pocketsphinx were all trained at 16 kHz."""
@@ -34,6 +36,11 @@ CONTAINER_FORMATS = (
 
 CANCELLED = 0.05
 """A mix quieter than this share of its loudest channel has cancelled itself out."""
+
+MAX_DECODER_BYTES = 512 * 1024**2
+"""What decoding may allocate: ten times the index of twelve hours of video."""
+
+MAX_RESAMPLER_CHANNELS = 64  # libswresample's SWR_CH_MAX
 
 UNREADABLE = (
     "The file could not be read as audio or video. {why} Please upload an MP3, WAV, M4A, FLAC, OGG or video file."
@@ -96,9 +103,10 @@ def decode_recording(path: Path, limits: AudioLimits | None = None, keep_in: Pat
     with keep_in.open("w+b") if keep_in else tempfile.TemporaryFile(prefix="recording-") as scratch:
         decoder = _Decoder(path, limits or AudioLimits())
         count = 0
-        for block in decoder.blocks():
-            scratch.write(block.tobytes())
-            count += len(block)
+        with memory_lid(MAX_DECODER_BYTES):
+            for block in decoder.blocks():
+                scratch.write(block.tobytes())
+                count += len(block)
         scratch.flush()
         # The mapping outlives the file object; the unnamed file goes when the mapping does.
         samples = np.memmap(scratch, dtype=np.float32, mode="r", shape=(count,))
@@ -121,9 +129,10 @@ class _Decoder:
             if stream is None:
                 raise _without_audio(container)
             declared_seconds = float(container.duration or 0) / 1_000_000  # FFmpeg's AV_TIME_BASE is in microseconds
-            self._check_length(declared_seconds)
+            if declared_seconds <= self._path.stat().st_size / MIN_BYTES_PER_SECOND:  # else it lies: count
+                self._check_length(declared_seconds)
             count = 0
-            for block in _to_mono(self._frames(container, stream)):
+            for block in _readable(_to_mono(self._frames(container, stream))):
                 count += len(block)
                 self._check_length(count / SAMPLE_RATE_HZ)
                 yield block
@@ -139,12 +148,12 @@ class _Decoder:
                 packet = next(packets)
             except StopIteration:
                 return
-            except (av.FFmpegError, OSError):
+            except (av.FFmpegError, OSError, MemoryError):
                 self._damaged_packets += 1  # the container ends in the middle of something: keep what was read
                 return
             try:
                 frames = packet.decode()
-            except (av.FFmpegError, ValueError):
+            except (av.FFmpegError, ValueError, MemoryError):
                 self._damaged_packets += 1
                 continue
             yield from frames
@@ -182,7 +191,7 @@ def _opened(path: Path) -> Iterator[Any]:
             container = av.open(
                 _Nameless(file), options={"format_whitelist": CONTAINER_FORMATS, "protocol_whitelist": "none"}
             )
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
             why = "It is incomplete, damaged, or not a media file at all."
             raise JobFailure("audio_unreadable", UNREADABLE.format(why=why)) from error
         with container:
@@ -202,32 +211,66 @@ def _without_audio(container: Any) -> JobFailure:
     return JobFailure("no_audio_track", "The file has no audio track, so there is nothing to transcribe.")
 
 
+def _readable(blocks: Iterator[Samples]) -> Iterator[Samples]:
+    """The blocks; what cannot be made of a stream's frames is the file's fault, not a breakdown of ours."""
+    import av
+
+    try:
+        yield from blocks
+    except (av.FFmpegError, ValueError, MemoryError) as error:
+        raise JobFailure("audio_unreadable", UNREADABLE.format(why="Its sound is of an unusual kind.")) from error
+
+
 def _to_mono(frames: Iterator[Any]) -> Iterator[Samples]:
     """Resample and mix. Some streams change rate or layout half-way: each stretch gets its own resampler."""
     import av
 
     resampler, shape = None, None
-    for frame in frames:
+    for decoded in frames:
+        frame = decoded if decoded.layout.nb_channels <= MAX_RESAMPLER_CHANNELS else _mixed_first(decoded)
         frame_shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler is None or frame_shape != shape:
             if resampler is not None:
                 yield from map(_mixed, resampler.resample(None))
-            resampler, shape = av.AudioResampler(format="fltp", rate=SAMPLE_RATE_HZ), frame_shape
+            # Interleaved: of eight planes and more PyAV reads one that is not there.
+            resampler, shape = av.AudioResampler(format="flt", rate=SAMPLE_RATE_HZ), frame_shape
         frame.pts = None  # broken timestamps must not reach the resampler
         yield from map(_mixed, resampler.resample(frame))
     if resampler is not None:
         yield from map(_mixed, resampler.resample(None))
 
 
+def _mixed_first(frame: Any) -> Any:
+    """A frame of more channels than FFmpeg resamples, as one of a single channel. ValueError where it cannot be."""
+    import av
+
+    if not frame.format.is_packed:
+        raise ValueError("too many channels")
+    values = frame.to_ndarray()
+    if values.dtype == np.uint8:
+        values = values.astype(np.int16) - 128
+    scale = 1.0 if values.dtype.kind == "f" else float(2 ** (8 * frame.format.bytes - 1))
+    mono = _mix((values.reshape(-1, frame.layout.nb_channels).T / scale).astype(np.float32))
+    mixed = av.AudioFrame.from_ndarray(mono[np.newaxis], format="flt", layout="mono")
+    mixed.sample_rate = frame.sample_rate
+    return mixed
+
+
 def _mixed(frame: Any) -> Samples:
+    """The channels of an interleaved frame as one; a subwoofer's is left out."""
+    names = [channel.name for channel in frame.layout.channels]
+    channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
+    if len(channels) > 1:
+        channels = channels[[index for index, name in enumerate(names) if name != "LFE"] or [0]]
+    return _mix(channels)
+
+
+def _mix(channels: Samples) -> Samples:
     """The mean of the channels, so that it cannot clip (FFmpeg's own downmix to float does).
 
     Channels that cancel each other out, one of them wired the wrong way round, give way to the loudest of them.
     """
-    channels = np.clip(np.nan_to_num(frame.to_ndarray(), nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
-    if len(channels) > 1:
-        names = [channel.name for channel in frame.layout.channels]
-        channels = channels[[index for index, name in enumerate(names) if name != "LFE"] or [0]]
+    channels = np.clip(np.nan_to_num(channels, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
     mono: Samples = channels.mean(axis=0, dtype=np.float32)
     loudness = np.sqrt(np.mean(channels**2, axis=1))
     if np.sqrt(np.mean(mono**2)) < CANCELLED * loudness.max():

@@ -53,7 +53,7 @@ def write_video(path: Path, seconds: float, sound: Sound | None = None, **option
 def _encode_audio(container: Any, stream: Any, sound: Sound, rate: int) -> None:
     channels = len(stream.layout.channels)
     rows = np.ascontiguousarray(np.broadcast_to(sound, (channels, sound.shape[1])))
-    frame = av.AudioFrame.from_ndarray(rows, format="fltp", layout=stream.layout.name)
+    frame = av.AudioFrame.from_ndarray(rows.T.reshape(1, -1).copy(), format="flt", layout=stream.layout.name)
     frame.sample_rate = rate
     frame.pts = 0
     resampler = av.AudioResampler(format=stream.format.name, layout=stream.layout.name, rate=rate)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
+import sys
 import wave
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from gpu_jobs.audio import AudioLimits, decode_recording
 from shared.domain.errors import JobFailure
 from tests import sounds
+from tests.media_files import RECIPES, make
 
 FORMATS = [
     ("a.wav", "pcm_s16le", 8_000, "mono"),
@@ -23,6 +27,9 @@ FORMATS = [
     ("a.m4a", "aac", 44_100, "mono"),
     ("a.mkv", "aac", 44_100, "stereo"),
     ("a.aiff", "pcm_s16be", 22_050, "mono"),
+    ("a.flac", "flac", 48_000, "7.1"),
+    ("a.mkv", "ac3", 48_000, "5.1"),
+    ("a.wav", "pcm_s16le", 48_000, "7.1"),
 ]
 
 
@@ -189,3 +196,76 @@ def test_broken_samples_become_sound_within_bounds(tmp_path: Path) -> None:
 
     assert np.all(np.isfinite(samples))
     assert np.max(np.abs(samples)) <= 1.0
+
+
+def test_a_few_kilobytes_that_promise_millions_of_samples_get_no_memory(tmp_path: Path) -> None:
+    data = bytearray(make(RECIPES["m4a_aac"], 2))
+    samples = 80_000_000  # 24 bytes each in the decoder's index
+    at = data.index(b"stsz") + 4
+    data[at + 4 : at + 12] = struct.pack(">II", 1, samples)
+    at = data.index(b"stts") + 4
+    data[at + 4 : at + 16] = struct.pack(">III", 1, samples, 1_024)
+    at = data.index(b"stsc") + 4
+    data[at + 4 : at + 20] = struct.pack(">IIII", 1, 1, samples, 1)
+    (tmp_path / "bomb.m4a").write_bytes(data)
+    code = (
+        "import resource, sys; from pathlib import Path; from gpu_jobs.audio import decode_recording\n"
+        "try: decode_recording(Path(sys.argv[1]))\n"
+        "except Exception as error: print(error.code)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "bomb.m4a")], capture_output=True, text=True)
+
+    failure, peak_mebibytes = done.stdout.split()
+    assert failure == "audio_unreadable"
+    assert int(peak_mebibytes) < 512
+
+
+def test_a_header_that_claims_a_thousand_hours_is_not_believed(tmp_path: Path) -> None:
+    data = bytearray(make(RECIPES["mkv_flac"], 4))
+    at = data.index(b"\x44\x89\x88") + 3
+    data[at : at + 8] = struct.pack(">d", 1000 * 3600 * 1000)
+    path = tmp_path / "a.mkv"
+    path.write_bytes(data)
+
+    assert decode_recording(path).duration_seconds == pytest.approx(4, abs=0.1)
+
+
+@pytest.mark.parametrize("width_bytes", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [8, 9, 64, 65, 100])
+def test_any_number_of_channels_becomes_one(tmp_path: Path, channels: int, width_bytes: int) -> None:
+    rate_hz = 8_000
+    scale, offset = 2 ** (8 * width_bytes - 1) - 1, 128 if width_bytes == 1 else 0
+    values = (sounds.tone(1.0, rate_hz) * scale).astype(np.int64) + offset
+    one = values.astype("<i8").view(np.uint8).reshape(-1, 8)[:, :width_bytes]
+    body = np.repeat(one[:, None, :], channels, axis=1).tobytes()
+    block_bytes = channels * width_bytes
+    form = struct.pack("<HHIIHH", 1, channels, rate_hz, rate_hz * block_bytes, block_bytes, 8 * width_bytes)
+    head = b"RIFF" + struct.pack("<I", 36 + len(body)) + b"WAVEfmt " + struct.pack("<I", 16) + form
+    path = tmp_path / "a.wav"
+    path.write_bytes(head + b"data" + struct.pack("<I", len(body)) + body)
+
+    recording = decode_recording(path)
+
+    assert recording.duration_seconds == pytest.approx(1.0)
+    middle = np.asarray(recording.slice(0.25, 0.75))
+    assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.1)
+
+
+def test_subtitles_alone_are_no_recording(tmp_path: Path) -> None:
+    import av
+
+    path = tmp_path / "a.mkv"
+    text = tmp_path / "a.srt"
+    text.write_text("1\n00:00:00,000 --> 00:00:02,000\nHello there.\n")
+    with av.open(str(text)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.subtitles[0])
+        for packet in source.demux(source.streams.subtitles[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+
+    failure = failure_of(path)
+
+    assert failure.code == "no_audio_track"
