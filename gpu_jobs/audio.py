@@ -40,6 +40,9 @@ CANCELLED = 0.05
 MAX_DECODER_BYTES = 512 * 1024**2
 """What decoding may allocate: ten times the index of twelve hours of video."""
 
+MIN_SAMPLE_RATE_HZ = 1_000
+"""Nobody records speech so: at one sample a second, 40 KB would be resampled to half a day."""
+
 MAX_RESAMPLER_CHANNELS = 64  # libswresample's SWR_CH_MAX
 
 UNREADABLE = (
@@ -227,6 +230,8 @@ def _to_mono(frames: Iterator[Any]) -> Iterator[Samples]:
 
     resampler, shape = None, None
     for decoded in frames:
+        if decoded.sample_rate < MIN_SAMPLE_RATE_HZ:
+            raise ValueError("no rate for speech")
         frame = decoded if decoded.layout.nb_channels <= MAX_RESAMPLER_CHANNELS else _mixed_first(decoded)
         frame_shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler is None or frame_shape != shape:

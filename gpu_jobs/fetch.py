@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -37,19 +37,25 @@ class FetchSettings:
 
     max_bytes: int = 5 * 1000**3
     max_seconds: float = 3600.0
+    page_seconds: float = 120.0  # until a site has said where its recording is
     max_duration_seconds: float = 12 * 3600.0
+    max_memory_bytes: int = 1536 * 1024**2  # for a site's pages; deno alone starts with a few hundred MB
     allow_loopback: bool = False
-    proxy: str | None = None  # SOURCE_PROXY: for sites only; it then stands for the guard
-    cookies_file: Path | None = None  # SOURCE_COOKIES_FILE, in Netscape's format
+    proxy: str | None = field(default=None, repr=False)  # SOURCE_PROXY: for sites only; it then stands for the guard
+    cookies: str | None = field(default=None, repr=False)  # SOURCE_COOKIES(_FILE), in Netscape's format; for sites only
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> FetchSettings:
-        """Read SOURCE_PROXY, SOURCE_COOKIES_FILE and ALLOW_LOOPBACK_WEBHOOKS (the local stack's)."""
-        cookies = environment.get("SOURCE_COOKIES_FILE")
+        """Read SOURCE_PROXY, SOURCE_COOKIES or SOURCE_COOKIES_FILE, and ALLOW_LOOPBACK_WEBHOOKS (the local stack's).
+
+        A secret of Modal's comes as environment variables, so the cookies themselves may be one. OSError where the
+        file cannot be read.
+        """
+        file = environment.get("SOURCE_COOKIES_FILE")
         return cls(
             allow_loopback=environment.get("ALLOW_LOOPBACK_WEBHOOKS", "false") == "true",
             proxy=environment.get("SOURCE_PROXY") or None,
-            cookies_file=Path(cookies) if cookies else None,
+            cookies=environment.get("SOURCE_COOKIES") or (Path(file).read_text() if file else None),
         )
 
 

@@ -1,7 +1,8 @@
 """Recordings on YouTube and the other sites that yt-dlp knows.
 
-yt-dlp gets out through the guard's proxy, never runs another program but its JavaScript runtime, and takes one
-recording: playlists and live streams are refused by name. YouTube wants a JavaScript runtime (deno) in the image.
+yt-dlp runs in a process of its own (gpu_jobs.fetch_apart), gets out through the guard's proxy, never runs another
+program but its JavaScript runtime, and takes one recording: playlists and live streams are refused by name. YouTube
+wants a JavaScript runtime (deno) in the image.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpu_jobs.fetch_apart import SiteOrder, fetch_apart
 from shared.adapters.guard_proxy import guard_proxy
 from shared.domain.errors import JobFailure
 
@@ -35,7 +37,8 @@ _REASONS = (
      "source_forbidden", f"The site does not show the recording to everybody. Please make it public. {_NEXT}"),
     (r"unavailable|does not exist|not found|404|410|removed|deleted|no longer|terminated|name or service not known",
      "source_not_found", "There is no recording at the address. Please check it."),
-    (r"larger than max-filesize", "source_too_large", f"The recording is too large. {_NEXT}"),
+    (r"larger than max-filesize|file too large|cannot allocate memory|memoryerror",
+     "source_too_large", f"The recording is too large. {_NEXT}"),
     (r"timed? ?out|connection reset|remote end closed|temporary failure|5\d\d:",
      "source_timeout", f"The recording did not come in time. Please try again later. {_NEXT}"),
     (r"unsupported url|no video formats|no media|unable to extract|no suitable|is not a valid url",
@@ -54,24 +57,38 @@ def is_known_site(url: str) -> bool:
 
 def fetch(fetcher: Fetcher, url: str, folder: Path, on_bytes: OnBytes) -> Fetched:
     """The recording that the page plays, audio alone where the site has it so. Raises JobFailure (``source_…``)."""
-    import yt_dlp
-
     settings = fetcher.settings
     with contextlib.ExitStack() as stack:
-        proxy = settings.proxy or stack.enter_context(guard_proxy(fetcher.connector))
-        options = _options(fetcher, folder, proxy, on_bytes)
-        try:
-            with yt_dlp.YoutubeDL(options) as downloader:
-                info = downloader.extract_info(url, download=False, process=False)
-                _check_kind(info)
-                info = downloader.process_ie_result(info, download=False)
-                _check(info, settings.max_duration_seconds)
-                downloader.process_ie_result(info, download=True)
-        except yt_dlp.utils.YoutubeDLError as error:
-            raise _failure(error) from error
-        except _TooLarge as error:
-            raise JobFailure("source_too_large", f"The recording is too large. {_NEXT}") from error
-    return _fetched(folder, info)
+        order = SiteOrder(
+            url=url,
+            folder=str(folder.absolute()),
+            proxy=settings.proxy or stack.enter_context(guard_proxy(fetcher.connector)),
+            cookies=settings.cookies,
+            max_bytes=settings.max_bytes,
+            max_duration_seconds=settings.max_duration_seconds,
+            max_seconds=settings.max_seconds,
+            page_seconds=min(settings.page_seconds, settings.max_seconds),
+            max_memory_bytes=settings.max_memory_bytes,
+        )
+        return _fetched(folder, fetch_apart(order, on_bytes))
+
+
+def download(order: SiteOrder, on_bytes: OnBytes) -> str:
+    """What the process apart does: the recording into the order's folder; its title. Raises JobFailure."""
+    import yt_dlp
+
+    try:
+        with yt_dlp.YoutubeDL(_options(order, on_bytes)) as downloader:
+            info = downloader.extract_info(order.url, download=False, process=False)
+            _check_kind(info)
+            info = downloader.process_ie_result(info, download=False)
+            _check(info, order.max_duration_seconds)
+            downloader.process_ie_result(info, download=True)
+    except yt_dlp.utils.YoutubeDLError as error:
+        raise _failure(error) from error
+    except _TooLarge as error:
+        raise JobFailure("source_too_large", f"The recording is too large. {_NEXT}") from error
+    return str(info.get("title") or "recording")[:200]
 
 
 @cache
@@ -81,22 +98,22 @@ def _extractors() -> tuple[Any, ...]:
     return tuple(extractor for extractor in list_extractor_classes() if extractor.IE_NAME != "generic")
 
 
-def _options(fetcher: Fetcher, folder: Path, proxy: str, on_bytes: OnBytes) -> dict[str, Any]:
-    settings = fetcher.settings
+def _options(order: SiteOrder, on_bytes: OnBytes) -> dict[str, Any]:
+    folder = Path(order.folder)
 
     def on_progress(status: dict[str, Any]) -> None:
         received = int(status.get("downloaded_bytes") or 0)
-        if received > settings.max_bytes:
+        if received > order.max_bytes:
             raise _TooLarge
         on_bytes(received)
 
     options: dict[str, Any] = {
         "format": "bestaudio/best",
         "outtmpl": {"default": str(folder / "site.%(ext)s")},
-        "proxy": proxy,
+        "proxy": order.proxy,
         "noplaylist": True,
         "extract_flat": True,
-        "max_filesize": settings.max_bytes,
+        "max_filesize": order.max_bytes,
         "socket_timeout": SOCKET_SECONDS,
         "retries": 3,
         "fragment_retries": 3,
@@ -110,8 +127,11 @@ def _options(fetcher: Fetcher, folder: Path, proxy: str, on_bytes: OnBytes) -> d
         "logger": _Log(),
         "progress_hooks": [on_progress],
     }
-    if settings.cookies_file is not None:
-        options["cookiefile"] = str(settings.cookies_file)
+    if order.cookies is not None:
+        file = folder / "cookies.txt"  # a copy: yt-dlp writes the file again when it is done
+        file.touch(mode=0o600)
+        file.write_text(order.cookies)
+        options["cookiefile"] = str(file)
     return options
 
 
@@ -137,7 +157,7 @@ def _check(info: dict[str, Any] | None, max_duration_seconds: float) -> None:
         )
 
 
-def _fetched(folder: Path, info: dict[str, Any]) -> Fetched:
+def _fetched(folder: Path, title: str) -> Fetched:
     from gpu_jobs.fetch import Fetched, IsPage, check_media
 
     files = [path for path in folder.glob("site.*") if path.suffix not in {".part", ".ytdl"}]
@@ -150,7 +170,6 @@ def _fetched(folder: Path, info: dict[str, Any]) -> Fetched:
             check_media(file.read(256 * 1024), size_bytes)
         except IsPage as error:
             raise JobFailure("source_not_media", "The site sent a page instead of the recording.") from error
-    title = str(info.get("title") or "recording")[:200]
     return Fetched(
         path=path, filename=f"{title}{path.suffix}", content_type="application/octet-stream", size_bytes=size_bytes
     )
@@ -171,7 +190,7 @@ def _plain(error: Exception) -> str:
 
 def _messages(error: BaseException | None) -> Iterator[str]:
     while error is not None:
-        yield str(error)
+        yield f"{error} {type(error).__name__}"
         error = error.__cause__ or error.__context__
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
+import socket
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from yt_dlp import YoutubeDL
 from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, UnsupportedError
 
-from gpu_jobs import fetch_site
+from gpu_jobs import fetch_apart, fetch_site
 from gpu_jobs.fetch import Fetched, Fetcher, FetchSettings
 from shared.domain.errors import JobFailure
 from tests.integration.web_servers import Reply, site
 from tests.media_files import RECIPES, make
 
+SOURCE_CODES = {code for code in JobFailure.CODES if code.startswith("source_")}
 LOCAL = FetchSettings(allow_loopback=True)
 
 
@@ -134,6 +138,107 @@ def test_a_page_that_points_into_our_network_gets_nothing(tmp_path: Path) -> Non
     failure = _failure({"/talk": Reply(body=page, headers={"Content-Type": "text/html"})}, "/talk", tmp_path)
 
     assert failure.code in {"source_forbidden", "source_not_media"}
+
+
+def _then(reply: Reply) -> Any:
+    """A page for us, so that the site's program is asked, and ``reply`` for that."""
+    replies = iter([Reply(body=b"<html></html>", headers={"Content-Type": "text/html"})])
+    return lambda _path: next(replies, reply)
+
+
+def _site_failure(reply: Reply, folder: Path, settings: FetchSettings = LOCAL) -> JobFailure:
+    with site(_then(reply)) as running, pytest.raises(JobFailure) as caught:
+        Fetcher(settings).fetch(running.url("/talk"), folder)
+    assert running.requests[1:] != []  # it was the site's program that met it
+    return caught.value
+
+
+def test_a_page_that_unpacks_to_gigabytes_costs_its_own_job_only(tmp_path: Path) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    megabyte = b"<p>" + b"a" * (1024 * 1024 - 3)
+    bomb = b"".join([*(packer.compress(megabyte) for _ in range(250)), packer.flush()])
+    settings = replace(LOCAL, max_memory_bytes=200 * 1024**2)
+    headers = {"Content-Type": "text/html", "Content-Encoding": "gzip"}
+
+    assert _site_failure(Reply(body=bomb, headers=headers), tmp_path, settings).code == "source_too_large"
+    assert len(bomb) < 1_000_000
+
+
+def test_a_page_that_never_ends_is_given_up_on(tmp_path: Path) -> None:
+    settings = replace(LOCAL, page_seconds=4.0)
+    reply = Reply(body=b"<html>", headers={"Content-Type": "text/html"}, claims_bytes=1_000, stalls_seconds=30)
+
+    assert _site_failure(reply, tmp_path, settings).code == "source_timeout"
+
+
+def test_a_job_that_must_stop_does_not_wait_for_a_site(tmp_path: Path) -> None:
+    class MustStopError(Exception):
+        pass
+
+    def stop(_received: int) -> None:
+        raise MustStopError
+
+    reply = Reply(body=b"<html>", headers={"Content-Type": "text/html"}, claims_bytes=1_000, stalls_seconds=30)
+    with site(_then(reply)) as running, pytest.raises(MustStopError):
+        Fetcher(LOCAL).fetch(running.url("/talk"), tmp_path, stop)
+
+
+def test_the_sites_program_knows_no_secret_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setattr(
+        fetch_apart, "_CODE", "import json, os; print(json.dumps({'title': ' '.join(sorted(os.environ))}))"
+    )
+    order = fetch_apart.SiteOrder(
+        url="x",
+        folder=str(tmp_path),
+        proxy="",
+        max_bytes=1,
+        max_duration_seconds=1,
+        max_seconds=30,
+        page_seconds=30,
+        max_memory_bytes=1 << 30,
+    )
+
+    names = set(fetch_apart.fetch_apart(order, lambda _count: None).split())
+
+    assert {"PATH", "PYTHONPATH", "HOME"} <= names
+    assert not {name for name in names if "AWS" in name or "KEY" in name}
+
+
+def test_ftp_on_a_page_is_not_followed_past_the_guard(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"ftp://localhost:{server.getsockname()[1]}/a.mp4"
+        page = f"<html><body><video src='{address}'></video></body></html>".encode()
+        assert _site_failure(Reply(body=page, headers={"Content-Type": "text/html"}), tmp_path).code in SOURCE_CODES
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_cookies_come_from_the_environment_or_a_file_and_reach_the_site(tmp_path: Path) -> None:
+    cookies = "# Netscape HTTP Cookie File\nlocalhost.local\tFALSE\t/\tFALSE\t2147483647\tsession\tabc\n"
+    (tmp_path / "cookies.txt").write_text(cookies)
+
+    from_text = FetchSettings.from_environment({"SOURCE_COOKIES": cookies})
+    from_file = FetchSettings.from_environment({"SOURCE_COOKIES_FILE": str(tmp_path / "cookies.txt")})
+
+    assert from_text.cookies == from_file.cookies == cookies
+    assert "abc" not in repr(from_text)
+    order = fetch_apart.SiteOrder(
+        url="x",
+        folder=str(tmp_path / "work"),
+        proxy="http://127.0.0.1:1",
+        cookies=cookies,
+        max_bytes=1,
+        max_duration_seconds=1,
+        max_seconds=1,
+        page_seconds=1,
+        max_memory_bytes=1 << 30,
+    )
+    (tmp_path / "work").mkdir()
+    with YoutubeDL(fetch_site._options(order, lambda _count: None)) as downloader:
+        assert [(cookie.name, cookie.value) for cookie in downloader.cookiejar] == [("session", "abc")]
+    assert (tmp_path / "work" / "cookies.txt").stat().st_mode & 0o077 == 0
 
 
 def test_the_address_of_a_private_server_is_refused(tmp_path: Path) -> None:

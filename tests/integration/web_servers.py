@@ -18,6 +18,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     claims_bytes: int | None = None
     ranges: bool = True
+    stalls_seconds: float = 0.0  # after the body, with the connection still open
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Site:
 def site(answer: Callable[[str], Reply]) -> Iterator[Site]:
     """Serve ``answer(path)`` on a free port of 127.0.0.1."""
     requests: list[tuple[str, str]] = []
+    stopping = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
@@ -55,6 +57,7 @@ def site(answer: Callable[[str], Reply]) -> Iterator[Site]:
             self.end_headers()
             with contextlib.suppress(OSError):
                 self.wfile.write(body)
+                stopping.wait(reply.stalls_seconds)
 
         do_GET = do_POST = do_CONNECT = _serve  # noqa: N815 - the names the base class looks for
 
@@ -68,6 +71,7 @@ def site(answer: Callable[[str], Reply]) -> Iterator[Site]:
     try:
         yield Site(port=server.server_address[1], requests=requests)
     finally:
+        stopping.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -215,7 +215,8 @@ def test_a_few_kilobytes_that_promise_millions_of_samples_get_no_memory(tmp_path
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
 
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "bomb.m4a")], capture_output=True, text=True)
+    command = [sys.executable, "-c", code, str(tmp_path / "bomb.m4a")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     failure, peak_mebibytes = done.stdout.split()
     assert failure == "audio_unreadable"
@@ -251,6 +252,15 @@ def test_any_number_of_channels_becomes_one(tmp_path: Path, channels: int, width
     assert recording.duration_seconds == pytest.approx(1.0)
     middle = np.asarray(recording.slice(0.25, 0.75))
     assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.1)
+
+
+def test_a_rate_of_one_sample_a_second_does_not_blow_a_file_up(tmp_path: Path) -> None:
+    data = bytearray(make(RECIPES["wav_mulaw"], 4))
+    at = data.index(b"fmt ") + 8 + 4
+    data[at : at + 4] = struct.pack("<I", 1)
+    (tmp_path / "a.wav").write_bytes(data)
+
+    assert failure_of(tmp_path / "a.wav").code == "audio_unreadable"
 
 
 def test_subtitles_alone_are_no_recording(tmp_path: Path) -> None:
