@@ -92,6 +92,8 @@ def make_drops(services: Services) -> Drops:
         asked = parse_asked(texts, also=frozenset(), allow_loopback=allow_loopback)
         if asked.warnings:
             raise InvalidRequest(f"The options have a mistake: {asked.warnings[0]}")  # nobody reads warnings here
+        if asked.dry_run or asked.reuse:
+            raise InvalidRequest("The options 'dry_run' and 'reuse' are not possible in the drop folder.")
         job_id = drop_job_id(stored.key, stored.etag)
         return Submission(
             principal=principal,
@@ -102,6 +104,7 @@ def make_drops(services: Services) -> Drops:
             duration_seconds=measure_stored(services.upload_bucket, stored.key, stored.size_bytes),
             webhook_url=asked.webhook_url,
             max_millicredits=asked.max_millicredits,
+            retention_days=asked.retention_days,
             stored_key=recording_key(principal.account_id, job_id),
             job_id=job_id,
             drop_key=stored.key,

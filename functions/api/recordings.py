@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
+from shared.adapters.s3 import ObjectMissing
 from shared.adapters.s3_uploads import UploadBucket
-from shared.domain.errors import InvalidRequest
+from shared.domain.errors import InvalidRequest, NotFound
 from shared.domain.media import Container
 
 if TYPE_CHECKING:
@@ -24,10 +25,13 @@ def measure(file: IO[bytes]) -> float | None:
 
 
 def measure_stored(bucket: UploadBucket, key: str, size_bytes: int) -> float | None:
-    """Seconds of audio in an object of the bucket, by ranged reads. See ``measure_source``."""
+    """Seconds of audio in an object of the bucket, by ranged reads. See ``measure_source``; and NotFound."""
     from shared.adapters.probing.source import ByteSource
 
-    return measure_source(ByteSource(lambda offset, length: bucket.read(key, offset, length), size_bytes))
+    try:
+        return measure_source(ByteSource(lambda offset, length: bucket.read(key, offset, length), size_bytes))
+    except ObjectMissing as gone:
+        raise NotFound("The recording was deleted meanwhile.") from gone
 
 
 def measure_source(source: ByteSource, field: str = "file") -> float | None:

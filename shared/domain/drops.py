@@ -8,6 +8,7 @@ drop/{account}/meetings/monday.mp3.json .srt …     our answers
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,7 @@ QUARANTINE_PREFIX = "quarantine/"
 SIDECAR = ".options.json"
 DEFAULTS = "options.json"
 ERROR = ".error.json"
+MAX_KEY_BYTES = 1024  # S3's
 RESULTS = (".json", ".srt", ".vtt", ".txt")
 _JOBS = uuid.UUID("0f8f2b9e-6c1d-5a70-9d55-2b1f3a6a9c01")  # namespace of the ids made here
 
@@ -31,6 +33,7 @@ class DropKind(StrEnum):
     DEFAULTS = "defaults"
     OURS = "ours"  # a result, or nothing at all: a folder
     STRAY = "stray"  # under no account
+    TOO_LONG = "too_long"  # a recording whose answers would have longer keys than S3 takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,9 @@ def read_key(key: str) -> Drop:
         return Drop(kind=DropKind.SIDECAR, key=key, account_id=account, recording_key=recording)
     if rest.lower().endswith(RESULTS):
         return Drop(kind=DropKind.OURS, key=key, account_id=account)
-    return Drop(kind=DropKind.RECORDING, key=key, account_id=account, recording_key=key)
+    is_too_long = len((key + ERROR).encode()) > MAX_KEY_BYTES
+    kind = DropKind.TOO_LONG if is_too_long else DropKind.RECORDING
+    return Drop(kind=kind, key=key, account_id=account, recording_key=key)
 
 
 def defaults_key(account_id: AccountId) -> str:
@@ -67,8 +72,11 @@ def defaults_key(account_id: AccountId) -> str:
 
 
 def quarantine_key(key: str) -> str:
-    """Where an object goes that belongs to nobody."""
-    return QUARANTINE_PREFIX + key.removeprefix(PREFIX)
+    """Where an object goes that belongs to nobody; under a digest where its name would become too long."""
+    kept = QUARANTINE_PREFIX + key.removeprefix(PREFIX)
+    if len(kept.encode()) <= MAX_KEY_BYTES:
+        return kept
+    return QUARANTINE_PREFIX + hashlib.sha256(key.encode()).hexdigest()
 
 
 def drop_job_id(key: str, etag: str) -> JobId:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 KEY_ID = KeyId("drop-folder")  # stands in usage and ledger where a key's id would
 MAX_SIDECAR_BYTES = 64 * 1024
 FORMATS = {".json": ExportFormat.JSON, ".srt": ExportFormat.SRT, ".vtt": ExportFormat.VTT, ".txt": ExportFormat.TXT}
-STATE_TAG, JOB_TAG = "audiototext-state", "audiototext-job"
+STATE_TAG, JOB_TAG, REASON_TAG = "audiototext-state", "audiototext-job", "audiototext-reason"
 
 
 class DropEnd(StrEnum):
@@ -77,8 +77,8 @@ class Drops:
         if drop.kind is DropKind.STRAY or not self._knows(drop.account_id):
             return self._quarantine(drop)
         stored = self._ports.uploads.find(drop.recording_key)
-        if stored is None:
-            return DropEnd.IGNORED  # a sidecar before its recording, or an object that is gone again
+        if stored is None or drop.kind is DropKind.TOO_LONG:
+            return self._leave(drop, stored)
         job_id = drop_job_id(stored.key, stored.etag)
         if self._job(job_id, drop.account_id) is not None:
             return self._known(stored, job_id, drop.account_id)
@@ -118,24 +118,32 @@ class Drops:
             submission = self._make_submission(principal, options, stored)
             # The job keeps its own copy: the object may be replaced before a worker comes to it.
             self._ports.uploads.copy(stored, copy_key)
+            self._tag(stored.key, "processing", job_id)  # before there is a job: its end must not be overwritten
             self._ports.submissions.submit(submission, None)
-        except ObjectMissing:
-            return (
-                DropEnd.LATER
-            )  # replaced while we looked: the new object announces itself, this one is looked at again
+        except (ObjectMissing, NotFound):
+            return DropEnd.LATER  # replaced while we looked: the new object announces itself; look at this one again
         except JobMoved:
             return self._known(stored, job_id, account_id)  # the same announcement, handled at the same moment
         except RateLimited:
             return DropEnd.LATER
         except RequestError as refused:
+            if self._job(job_id, account_id) is not None:
+                return self._known(stored, job_id, account_id)  # with the options that were there a moment ago
             self._ports.bucket.delete(copy_key)
             self._put_error(stored.key, {"error": refused.code, "message": refused.message}, None)
             self._tag(stored.key, "refused", None)
             return DropEnd.REFUSED
         self._ports.bucket.delete(stored.key + ERROR)
-        self._tag(stored.key, "processing", job_id)
         logger.info("drop_submitted", extra={"job_id": job_id, "account_id": account_id})
         return DropEnd.SUBMITTED
+
+    def _leave(self, drop: Drop, stored: StoredObject | None) -> DropEnd:
+        """A sidecar before its recording, an object that is gone again, or a name with no room for an error file's."""
+        if stored is None:
+            return DropEnd.IGNORED
+        self._tag(stored.key, "refused", None, reason="name_too_long")
+        logger.warning("drop_name_too_long", extra={"account_id": drop.account_id})
+        return DropEnd.REFUSED
 
     def _known(self, stored: StoredObject, job_id: JobId, account_id: AccountId) -> DropEnd:
         """The same bytes again, or announced again: nothing to do but to say again how it stands."""
@@ -190,9 +198,10 @@ class Drops:
         body = json.dumps(why | ({"id": job_id} if job_id else {}), ensure_ascii=False, indent=2).encode() + b"\n"
         self._ports.bucket.put(key + ERROR, body, "application/json")
 
-    def _tag(self, key: str, state: str, job_id: JobId | None) -> None:
+    def _tag(self, key: str, state: str, job_id: JobId | None, reason: str | None = None) -> None:
+        tags = {STATE_TAG: state, JOB_TAG: job_id, REASON_TAG: reason}
         try:
-            self._ports.uploads.tag(key, {STATE_TAG: state} | ({JOB_TAG: job_id} if job_id else {}))
+            self._ports.uploads.tag(key, {name: value for name, value in tags.items() if value})
         except ObjectMissing:
             return  # removed meanwhile: nothing to tag
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from shared.adapters.s3 import Bucket, ObjectMissing
 from shared.adapters.s3_uploads import Part, PostTicket, StoredObject, UploadBucket
 from shared.domain import uploads as rules
-from shared.domain.errors import Conflict, InvalidRequest, NotFound
+from shared.domain.errors import Conflict, InvalidRequest, NotFound, RequestError
 from shared.domain.ids import AccountId, UploadId
 from shared.domain.uploads import Upload
 
@@ -152,29 +153,44 @@ class Uploads:
         return upload
 
     def abandon(self, account_id: AccountId, upload_id: str) -> None:
-        """Delete an upload and everything that has arrived of it. Raises NotFound."""
+        """Delete an upload and everything that has arrived of it. Raises NotFound, or Conflict when a job uses it."""
         upload = self.get(account_id, upload_id)
         key = rules.upload_key(account_id, upload.upload_id)
         if upload.multipart_id is not None:
             self._uploads.abort(key, upload.multipart_id)
-        if self._uploads.find(key) is not None and self._uploads.tags(key) == dict([rules.USED_TAG]):
-            raise Conflict("A transcription uses this upload; it is deleted with its recording.")
+        with contextlib.suppress(ObjectMissing):
+            if self._uploads.tags(key) == dict([rules.USED_TAG]):
+                raise Conflict("A transcription uses this upload; it is deleted with its recording.")
         self._bucket.delete(key)
         self._bucket.delete(rules.plan_key(account_id, upload.upload_id))
 
-    def take(self, account_id: AccountId, upload_id: str) -> tuple[Upload, StoredObject]:
-        """The recording, for a job: from now on it is kept as long as recordings are.
-
-        Raises NotFound, or Conflict while it has not arrived.
-        """
+    def arrived(self, account_id: AccountId, upload_id: str) -> tuple[Upload, StoredObject]:
+        """The recording. Raises NotFound, or Conflict while it has not arrived."""
         upload = self.get(account_id, upload_id)
-        key = rules.upload_key(account_id, upload.upload_id)
-        stored = self._uploads.find(key)
+        stored = self._uploads.find(rules.upload_key(account_id, upload.upload_id))
         if stored is None:
             how = "complete the upload" if upload.multipart_id else "POST the file to the upload's url"
             raise Conflict(f"The file has not arrived yet: first {how}.")
-        self._uploads.tag(key, dict([rules.USED_TAG]))
         return upload, stored
+
+    @contextlib.contextmanager
+    def taking(self, stored: StoredObject) -> Iterator[None]:
+        """Submit a job of the recording in this block: from now on it is kept as long as recordings are.
+
+        A refusal makes it what it was before. Two jobs of one upload at the same moment, one of them refused, may leave
+        the other's recording to be deleted a day after it came. Raises NotFound when it is gone.
+        """
+        try:
+            before = self._uploads.tags(stored.key)
+            self._uploads.tag(stored.key, dict([rules.USED_TAG]))
+        except ObjectMissing as error:
+            raise NotFound(NO_UPLOAD) from error
+        try:
+            yield
+        except RequestError:
+            with contextlib.suppress(ObjectMissing):
+                self._uploads.tag(stored.key, before)
+            raise
 
 
 def _to_json(upload: Upload) -> bytes:

@@ -7,8 +7,10 @@ import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -104,6 +106,10 @@ def _keys(services: Services, prefix: str) -> set[str]:
         ("drop/acc/folder/", DropKind.OURS),
         ("drop/a.mp3", DropKind.STRAY),
         ("drop//a.mp3", DropKind.STRAY),
+        ("drop/acc/" + "é" * 500 + ".mp3", DropKind.RECORDING),
+        ("drop/acc/" + "é" * 501 + ".mp3", DropKind.TOO_LONG),
+        ("drop/acc/" + "x" * 1000 + ".mp3", DropKind.RECORDING),
+        ("drop/acc/" + "x" * 1001 + ".mp3", DropKind.TOO_LONG),
     ],
 )
 def test_a_key_says_what_its_object_is(key: str, kind: DropKind) -> None:
@@ -254,6 +260,8 @@ def test_a_stray_object_goes_to_quarantine(
         (b"[]", "options"),
         (b'{"diarisation": true}', "diarization"),
         (b'{"max_credits": 0.001}', "max_credits"),
+        (b'{"dry_run": true}', "dry_run"),
+        (b'{"retention_days": 100000}', "retention_days"),
         (b"{" + b" " * 70_000 + b"}", "options"),
     ],
 )
@@ -288,6 +296,49 @@ def test_an_account_without_credits_is_told_so(drops: Drops, ingest_services: Se
 
     assert _take(drops, key) is DropEnd.REFUSED
     assert json.loads(ingest_services.bucket.get(f"{key}.error.json"))["error"] == "insufficient_credits"
+
+
+def test_the_options_decide_how_long_a_drop_is_kept(drops: Drops, ingest_services: Services, funded: Customer) -> None:
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+    _put(ingest_services, f"{key}.options.json", b'{"retention_days": 2}')
+
+    assert _take(drops, key) is DropEnd.SUBMITTED
+    job = _job_of(ingest_services, funded, key)
+    assert timedelta(days=1) < job.expires_at - job.created_at <= timedelta(days=2)
+
+
+def test_a_name_without_room_for_its_answers_is_refused_once_and_for_all(
+    drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    longest = f"drop/{funded.account_id}/".ljust(1020, "x") + ".wav"
+    key = _put(ingest_services, longest, wav(1))
+    stray = _put(ingest_services, "drop/nobody/".ljust(1020, "x") + ".wav", wav(1))
+
+    assert _take(drops, key) is DropEnd.REFUSED
+    assert _take(drops, stray) is DropEnd.QUARANTINED
+    tags = ingest_services.upload_bucket.tags(key)
+    assert tags == {"audiototext-state": "refused", "audiototext-reason": "name_too_long"}
+    assert funded.balance().held_millicredits == 0
+
+
+def test_a_finished_drop_is_not_tagged_as_running_again(
+    drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    """The job may end before its announcement has been dealt with to the end."""
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+    submit = ingest_services.submissions.submit
+
+    def submit_and_finish(*arguments: Any) -> Any:
+        submitted = submit(*arguments)
+        job_id = str(submitted.answer.body["id"])
+        assert _finish(ingest_services, job_id) is RunEnd.COMPLETED
+        assert drops.deliver(funded.account_id, JobId(job_id))
+        return submitted
+
+    drops._ports = replace(drops._ports, submissions=SimpleNamespace(submit=submit_and_finish))  # type: ignore[arg-type]
+
+    assert _take(drops, key) is DropEnd.SUBMITTED
+    assert ingest_services.upload_bucket.tags(key)["audiototext-state"] == "completed"
 
 
 def test_names_come_as_s3_writes_them() -> None:

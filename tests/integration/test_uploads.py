@@ -198,6 +198,45 @@ def test_an_upload_that_is_no_recording_is_refused_for_nothing(
     assert funded.balance().held_millicredits == 0
 
 
+@pytest.mark.parametrize(
+    ("changes", "status"), [({"dry_run": True}, 200), ({"max_credits": 0.001}, 400), ({"language": "klingon"}, 400)]
+)
+def test_an_upload_no_transcription_took_stays_unused_and_can_be_deleted(
+    changes: dict[str, Any], status: int, api: TestClient, services: Services, funded: Customer
+) -> None:
+    sound = make(RECIPES["mp3_cbr"], 3)
+    upload = _announce(api, funded, size=len(sound), multipart=True).json()
+    upload_id, headers = upload["upload_id"], funded.headers
+    plan = services.uploads.get(funded.account_id, upload_id)
+    key = rules.upload_key(funded.account_id, plan.upload_id)
+    services.upload_bucket.put_part(key, plan.multipart_id or "", 1, sound)
+    assert api.post(f"/api/v1/uploads/{upload_id}/complete/", headers=headers).status_code == 200
+
+    answer = api.post("/api/v1/transcribe/", json={"upload_id": upload_id, **changes}, headers=headers)
+
+    assert answer.status_code == status
+    assert services.upload_bucket.tags(key) == dict([rules.UNUSED_TAG])
+    assert api.delete(f"/api/v1/uploads/{upload_id}/", headers=headers).status_code == 204
+    assert services.upload_bucket.find(key) is None
+
+
+def test_an_upload_that_two_transcriptions_use_is_kept_when_the_second_is_refused(
+    api: TestClient, services: Services, funded: Customer
+) -> None:
+    sound = make(RECIPES["mp3_cbr"], 3)
+    upload_id = _announce(api, funded, size=len(sound)).json()["upload_id"]
+    _put(services, funded, upload_id, sound)
+    body = {"upload_id": upload_id}
+
+    assert api.post("/api/v1/transcribe/", json=body, headers=funded.headers).status_code == 202
+    refused = api.post("/api/v1/transcribe/", json=body | {"max_credits": 0.001}, headers=funded.headers)
+
+    assert refused.status_code == 400
+    key = rules.upload_key(funded.account_id, upload_id)
+    assert services.upload_bucket.tags(key) == dict([rules.USED_TAG])
+    assert api.delete(f"/api/v1/uploads/{upload_id}/", headers=funded.headers).status_code == 409
+
+
 @pytest.mark.parametrize("body", [{}, {"upload_id": ""}, {"upload_id": 7.5}, {"upload_id": None}, {"upload_id": {}}])
 def test_a_json_request_without_an_upload_says_what_is_missing(
     api: TestClient, funded: Customer, body: dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -93,7 +94,7 @@ def _create_from_upload(caller: Caller, texts: dict[str, list[str]]) -> JSONResp
     if not upload_id:
         message = "Name an upload of POST /api/v1/uploads/ in 'upload_id', or send multipart/form-data with a 'file'."
         raise InvalidRequest(message, field="upload_id")
-    upload, stored = services.uploads.take(account_id, upload_id)
+    upload, stored = services.uploads.arrived(account_id, upload_id)
     submission = Submission(
         principal=caller.principal,
         options=asked.options,
@@ -103,5 +104,7 @@ def _create_from_upload(caller: Caller, texts: dict[str, list[str]]) -> JSONResp
         duration_seconds=measure_stored(services.upload_bucket, stored.key, stored.size_bytes),
         stored_key=stored.key,
     )
-    response, _ = submit(caller, asked, take_elsewhere(caller, asked, submission), path=jobs_path(caller.request))
+    with contextlib.nullcontext() if asked.dry_run else services.uploads.taking(stored):
+        taken = take_elsewhere(caller, asked, submission)
+        response, _ = submit(caller, asked, taken, path=jobs_path(caller.request))
     return response
