@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -31,8 +32,9 @@ from gpu_jobs.fanout import (
     total_coverage,
     total_seconds,
 )
-from gpu_jobs.merge import cut_segments, in_order, name_speakers, without_words
+from gpu_jobs.merge import cut_segments, in_order, name_speakers
 from gpu_jobs.planner import FleetPlan
+from gpu_jobs.rebuild import NO_SUMMARY, with_summary, with_turns
 from gpu_jobs.speech import find_speech
 from gpu_jobs.transcribe import LanguageChoice, Passage, SecondsDone
 from shared.domain.options import TranscriptionOptions
@@ -50,8 +52,6 @@ total. Stages are 'transcribing', 'diarizing' and 'summarizing'.
 OnMeasured = Callable[[float], None]
 """Told the real length in seconds, once the recording is decoded and before any engine starts; what it raises ends the
 work and passes through."""
-
-NO_SUMMARY = "The summary could not be made. The transcript is complete."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +97,49 @@ class SpeechPipeline:
         Chunks that are on the ``shelf`` are not transcribed again.
         """
         clock, shelf = Stopwatch(), shelf or NoShelf()
+        crew = self._crew_for(shelf)
+        with self._decoded(path, clock) as recording:
+            on_measured(recording.duration_seconds)
+            return transcribe_recording(recording, options, crew, on_progress, _Run(clock, shelf))
+
+    def diarize_again(
+        self,
+        path: Path,
+        base: Transcript,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: ChunkShelf | None = None,
+    ) -> Transcript:
+        """``base`` with its speakers found anew in its recording. Raises JobFailure and what ``on_progress`` raises."""
+        clock, crew = Stopwatch(), self._crew_for(shelf or NoShelf())
+        with self._decoded(path, clock) as recording:
+            progress = _Progress({"diarizing": 1.0}, recording.duration_seconds, on_progress)
+            speech = find_speech(recording)
+            with _Speakers(recording, speech, crew, options, progress, clock) as speakers_work:
+                turns = speakers_work.turns() or ()
+        return with_turns(base, turns, crew.engines.diarizer.engine, clock.seconds)
+
+    def summarize_again(self, base: Transcript, on_progress: OnProgress, shelf: ChunkShelf | None = None) -> Transcript:
+        """``base`` with a new summary; its speakers keep their names. Raises whatever the summariser raises."""
+        clock, crew = Stopwatch(), self._crew_for(shelf or NoShelf())
+        progress = _Progress({"summarizing": 1.0}, base.duration_seconds, on_progress)
+        progress.of("summarizing")(0.0)
+        with clock.timing("summarizing"):
+            notes = crew.engines.summarizer.summarize(base.segments, base.language)
+        progress.finish("summarizing")
+        summary = None if notes is None else notes.summary
+        return with_summary(base, summary, crew.engines.summarizer.engine, clock.seconds)
+
+    def _crew_for(self, shelf: ChunkShelf) -> Crew:
         crew = self._crew(shelf) if callable(self._crew) else self._crew
+        return crew if isinstance(crew, Crew) else own_crew(crew)
+
+    @contextmanager
+    def _decoded(self, path: Path, clock: Stopwatch) -> Iterator[Recording]:
         with tempfile.TemporaryDirectory(prefix="recording-") as folder:
             with clock.timing("decoding"):
                 recording = decode_recording(path, self._limits, Path(folder) / "samples")
-            on_measured(recording.duration_seconds)
-            return transcribe_recording(recording, options, crew, on_progress, _Run(clock, shelf))
+            yield recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +179,7 @@ class _Progress:
 def transcribe_recording(
     recording: Recording,
     options: TranscriptionOptions,
-    crew: Crew | EngineSet,
+    crew: CrewOrEngines,
     on_progress: OnProgress,
     run: _Run | None = None,
 ) -> Transcript:
@@ -173,7 +210,7 @@ def transcribe_recording(
             aligner=spoken.aligner,
             summarizer=engines.summarizer.engine if options.summary else None,
         ),
-        segments=segments if options.word_timestamps else without_words(segments),
+        segments=segments,
         speakers=speakers,
         summary=summary,
         warnings=tuple(warnings),

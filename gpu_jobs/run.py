@@ -22,9 +22,10 @@ from gpu_jobs.shelf import BucketShelf
 from shared import logs
 from shared.adapters.s3 import ObjectMissing
 from shared.bootstrap import Services
-from shared.domain.errors import JobFailure, Stale
+from shared.domain.errors import JobFailure, NotFound, Stale
 from shared.domain.jobs import Job, Progress, Run, Stage, work_prefix
 from shared.domain.options import TranscriptionOptions
+from shared.domain.reruns import Rerun, RerunStage
 from shared.domain.transcripts import Transcript
 from shared.services.jobs import Jobs
 
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0  # progress is written at most this often
 AUDIO_MISSING = "The recording is no longer there. Nothing was charged; please upload it again."
+RESULT_MISSING = "The transcription that this one builds on was deleted. Nothing was charged."
 
 CHUNK_FAILED = (
     "A part of the recording could not be transcribed, on two tries. Nothing was charged; please submit it again, "
@@ -68,6 +70,19 @@ class Pipeline(Protocol):
 
         ``on_measured`` is told the real length before any engine starts.
         """
+
+    def diarize_again(
+        self,
+        path: Path,
+        base: Transcript,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: ChunkShelf | None = None,
+    ) -> Transcript:
+        """The transcript with its speakers found anew. Raises JobFailure and whatever ``on_progress`` raises."""
+
+    def summarize_again(self, base: Transcript, on_progress: OnProgress, shelf: ChunkShelf | None = None) -> Transcript:
+        """The transcript with a new summary. Raises whatever ``on_progress`` or the summariser raises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +141,11 @@ def _run(worker: Worker, run: Run, job: Job, on_beat: Callable[[], None]) -> Run
 
 
 def _transcribe(worker: Worker, keeper: LeaseKeeper) -> Transcript:
+    if keeper.job.rerun is not None:
+        return _run_stage(worker, keeper, keeper.job.rerun)
     with tempfile.TemporaryDirectory(prefix="run-") as folder:
         path = _obtain(worker, keeper, Path(folder))
-        shelf = BucketShelf(worker.services.bucket, work_prefix(keeper.job.account_id, keeper.job.job_id))
+        shelf = _shelf(worker, keeper)
         try:
             return worker.pipeline.transcribe(
                 path, keeper.job.options, keeper.on_progress, shelf, on_measured=keeper.ensure_hold
@@ -138,13 +155,33 @@ def _transcribe(worker: Worker, keeper: LeaseKeeper) -> Transcript:
             raise JobFailure("engine_failed", CHUNK_FAILED) from error
 
 
+def _run_stage(worker: Worker, keeper: LeaseKeeper, rerun: Rerun) -> Transcript:
+    """One stage over a finished transcript. The summary needs no recording."""
+    try:
+        base = worker.services.results.at(rerun.base_key)
+    except NotFound as error:
+        raise JobFailure("result_missing", RESULT_MISSING) from error
+    keeper.ensure_hold(base.duration_seconds)
+    shelf = _shelf(worker, keeper)
+    if rerun.stage is RerunStage.SUMMARY:
+        return worker.pipeline.summarize_again(base, keeper.on_progress, shelf)
+    with tempfile.TemporaryDirectory(prefix="run-") as folder:
+        path, options = _obtain(worker, keeper, Path(folder)), keeper.job.options
+        return worker.pipeline.diarize_again(path, base, options, keeper.on_progress, shelf)
+
+
+def _shelf(worker: Worker, keeper: LeaseKeeper) -> BucketShelf:
+    return BucketShelf(worker.services.bucket, work_prefix(keeper.job.account_id, keeper.job.job_id))
+
+
 def _obtain(worker: Worker, keeper: LeaseKeeper, folder: Path) -> Path:
     """The recording as a file: from the bucket, or from the web and then into the bucket for whoever comes after."""
     recording, path = keeper.job.recording, folder / "recording"
     try:
         worker.services.bucket.download(recording.key, path)
     except ObjectMissing as error:
-        if recording.source_url is None:
+        # Words already made must not meet whatever the URL holds by now.
+        if recording.source_url is None or keeper.job.rerun is not None:
             raise JobFailure("audio_missing", AUDIO_MISSING) from error
     else:
         return path

@@ -31,6 +31,7 @@ from shared.services.exports import Exports
 from shared.services.holds import Holds
 from shared.services.jobs import JobPolicy, JobPorts, Jobs, Runner
 from shared.services.keys import KeyPorts, Keys
+from shared.services.repeats import Repeats
 from shared.services.results import Results
 from shared.services.submissions import Submissions
 from shared.services.sweeps import Sweeps
@@ -142,6 +143,11 @@ class Services:
     def submissions(self) -> Submissions:
         """The way in."""
         return Submissions(self._job_ports, self._holds, self._job_policy, self.jobs)
+
+    @cached_property
+    def repeats(self) -> Repeats:
+        """Jobs made of earlier ones."""
+        return Repeats(self._job_ports, self.submissions)
 
     @cached_property
     def _job_ports(self) -> JobPorts:

@@ -22,6 +22,7 @@ from functions.api.routes import (
     languages,
     openai,
     progress,
+    repeats,
     sources,
     transcribe,
     transcriptions,
@@ -51,6 +52,7 @@ def create_app(services: Callable[[], Services]) -> FastAPI:
     app.include_router(languages.router, prefix="/api/v1")
     app.include_router(transcriptions.router, prefix="/api/v1")
     app.include_router(progress.router, prefix="/api/v1")
+    app.include_router(repeats.router, prefix="/api/v1")
     app.include_router(exports.router, prefix="/api/v1")
     app.include_router(webhooks.router, prefix="/api/v1")
     app.include_router(docs.router)
@@ -88,7 +90,7 @@ class Envelope:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                headers["Cache-Control"] = "no-store"
+                headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
         with logs.context(request_id=request_id):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -20,6 +20,7 @@ from shared.domain.ids import JobId
 from shared.domain.jobs import recording_key
 from shared.domain.options import TranscriptionOptions
 from shared.domain.urls import UnsafeUrl, parse_webhook_url
+from shared.services.submissions import Submission
 
 MAX_FILENAME_CHARS = 255
 
@@ -47,6 +48,16 @@ class Asked:
     reuse: bool
     retention_days: int | None
     warnings: tuple[str, ...]
+
+    def fill(self, submission: Submission) -> Submission:
+        """The submission with what was asked for."""
+        return replace(
+            submission,
+            options=self.options,
+            webhook_url=self.webhook_url,
+            max_millicredits=self.max_millicredits,
+            retention_days=self.retention_days,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,17 +119,17 @@ def parse_asked(texts: Mapping[str, Sequence[str]], *, also: frozenset[str], all
         word_timestamps=fields.boolean("word_timestamps", default=False),
         summary=fields.boolean("summary", default=False),
         vocabulary=fields.vocabulary(),
-        **_speakers(fields),
+        **read_speakers(fields),
     )
     known = _FIELDS | also
     return Asked(
         options=options,
-        webhook_url=_webhook_url(fields.text("webhook_url"), allow_loopback=allow_loopback),
+        webhook_url=read_webhook_url(fields.text("webhook_url"), allow_loopback=allow_loopback),
         max_millicredits=fields.credits("max_credits"),
         dry_run=fields.boolean("dry_run", default=False),
         reuse=fields.boolean("reuse", default=False),
         retention_days=fields.optional_whole_number("retention_days", most=3_650),
-        warnings=tuple(_unknown_field(name, known) for name in texts if name not in known),
+        warnings=tuple(unknown_field(name, known) for name in texts if name not in known),
     )
 
 
@@ -168,7 +179,7 @@ def clean_media_type(text: str | None) -> str:
     return media_type if _MEDIA_TYPE.fullmatch(media_type) else DEFAULT_CONTENT_TYPE
 
 
-def _speakers(fields: Fields) -> dict[str, int | None]:
+def read_speakers(fields: Fields) -> dict[str, int | None]:
     """How many people speak. Raises InvalidRequest where the numbers contradict each other."""
     counts = {name: fields.count(name, most=MAX_SPEAKERS) for name in ("num_speakers", "min_speakers", "max_speakers")}
     num, least, most = counts.values()
@@ -192,14 +203,16 @@ def _texts(name: str, value: Any) -> list[str]:
     raise InvalidRequest(f"'{name[:100]}' has a value of the wrong type.", field=name[:100])
 
 
-def _webhook_url(text: str, *, allow_loopback: bool) -> str | None:
+def read_webhook_url(text: str, *, allow_loopback: bool) -> str | None:
+    """The checked URL, or None where there is none. Raises InvalidRequest."""
     try:
         return parse_webhook_url(text, allow_loopback=allow_loopback).text if text else None
     except UnsafeUrl as error:
         raise InvalidRequest(f"The webhook_url cannot be used: {error}", field="webhook_url") from error
 
 
-def _unknown_field(name: str, known: frozenset[str]) -> str:
+def unknown_field(name: str, known: frozenset[str]) -> str:
+    """The warning about a field that nobody knows."""
     import difflib  # only for those who mistyped
 
     close = difflib.get_close_matches(name, known, n=1)

@@ -14,6 +14,7 @@ from functions.api.described import Described, json_content
 from functions.api.errors import STATUS_BY_CODE
 from functions.api.fields import MAX_SPEAKERS, MAX_TERM_CHARS, MAX_VOCABULARY_TERMS
 from shared.domain.options import Model
+from shared.domain.reruns import RerunStage
 
 _ID = "550e8400-e29b-41d4-a716-446655440000"
 
@@ -34,7 +35,9 @@ class Submitted(Described):
         json_schema_extra={"example": {"id": _ID, "status": "processing", "estimated_credits": 5.5}}
     )
     id: str
-    status: Literal["processing", "completed"] = Field(description="`completed` only with reuse=true.")
+    status: Literal["processing", "completed", "failed", "cancelled"] = Field(
+        description="`processing`; with reuse=true `completed`; where the same was asked before, how it stands by now."
+    )
     estimated_credits: float | None = Field(description="Null where the length of the recording could not be told yet.")
     warnings: list[str] | None = Field(default=None, description="Fields that were ignored, if any.")
     reused_from: str | None = Field(default=None, description="With reuse=true: whose result this is, for 0 credits.")
@@ -113,6 +116,7 @@ class Receipt(Described):
     compute_seconds: float
     compute_cost_usd: float
     reused_from: str | None
+    rerun_of: str | None = Field(description="The transcription of which one stage was run again, and paid for.")
 
 
 class Coverage(Described):
@@ -407,6 +411,31 @@ URL_BODY: dict[str, Any] = {
                 }
             }
         )
+    },
+}
+
+RERUN_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["stage"],
+                "properties": {"stage": {"type": "string", "enum": [stage.value for stage in RerunStage]}}
+                | {
+                    name: _OPTIONS[name]
+                    for name in (
+                        "num_speakers",
+                        "min_speakers",
+                        "max_speakers",
+                        "webhook_url",
+                        "max_credits",
+                        "dry_run",
+                    )
+                },
+                "example": {"stage": "diarization", "num_speakers": 3},
+            }
+        }
     },
 }
 

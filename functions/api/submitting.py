@@ -69,14 +69,7 @@ def take_received(caller: Caller, asked: Asked, received: ReceivedFile, job_id: 
 
 def take_elsewhere(caller: Caller, asked: Asked, submission: Submission) -> Taken:
     """The submission of a recording that is not in the request, with what was asked for."""
-    filled = replace(
-        submission,
-        principal=caller.principal,
-        options=asked.options,
-        webhook_url=asked.webhook_url,
-        max_millicredits=asked.max_millicredits,
-    )
-    return Taken(submission=filled)
+    return Taken(submission=replace(asked.fill(submission), principal=caller.principal))
 
 
 def submit(caller: Caller, asked: Asked, taken: Taken, *, path: str) -> tuple[JSONResponse, Submitted | None]:
@@ -90,9 +83,9 @@ def submit(caller: Caller, asked: Asked, taken: Taken, *, path: str) -> tuple[JS
         submission,
         taken.file,
         idempotency_key=caller.idempotency_key,
-        render=lambda job: _answer(job, path, asked.warnings),
+        render=lambda job: submitted_view(job, path, asked.warnings),
     )
-    return _response(caller, submitted), submitted
+    return respond(caller, submitted), submitted
 
 
 @contextlib.contextmanager
@@ -121,19 +114,22 @@ def public_path(request: Request) -> str:
 def jobs_path(request: Request) -> str:
     """Where jobs are found, as this client sees our paths."""
     path = public_path(request)
-    for suffix in ("api/v1/transcribe/url/", "api/v1/transcribe/", "v1/audio/transcriptions/"):
-        if path.endswith(suffix):
-            return path.removesuffix(suffix) + "api/v1/transcribe/"
+    for start in ("api/v1/transcribe/", "v1/audio/"):
+        before, found, _ = path.partition(start)
+        if found:
+            return before + "api/v1/transcribe/"
     return "/api/v1/transcribe/"
 
 
-def _answer(job: Job, path: str, warnings: tuple[str, ...]) -> Answer:
+def submitted_view(job: Job, path: str, warnings: tuple[str, ...]) -> Answer:
+    """The answer about a new job, with the way to it."""
     answer = submitted_answer(job)
     body = {**answer.body, **({"warnings": list(warnings)} if warnings else {})}
     return replace(answer, body=body, location=f"{path}{job.job_id}/")
 
 
-def _response(caller: Caller, submitted: Submitted) -> JSONResponse:
+def respond(caller: Caller, submitted: Submitted) -> JSONResponse:
+    """The answer to a submission, with the headers that go with it."""
     answer = submitted.answer
     caller.request.state.job_id = str(answer.body["id"])
     pace = caller.services.submissions.pace(caller.principal.account_id)

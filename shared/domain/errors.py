@@ -167,6 +167,7 @@ class JobFailure(AudioToTextError):
         {
             "audio_unreadable",  # not media, or damaged beyond decoding
             "audio_missing",  # the upload is gone
+            "result_missing",  # the transcription that a stage was to be run again for is gone
             "audio_too_long",
             "no_audio_track",  # a video without sound
             "language_unsupported",  # the engine at hand lacks the language

@@ -18,6 +18,7 @@ from shared.domain.errors import Stale
 from shared.domain.ids import AccountId, AttemptId, EntryId, JobId, KeyId
 from shared.domain.options import TranscriptionOptions
 from shared.domain.pricing import Price
+from shared.domain.reruns import Rerun
 
 MAX_RUNS = 5  # starts of a run over all attempts; waiting for a runner never counts
 PATIENCE_LEASES = 10  # how many leases a dispatched job may wait for a runner before its start is asked for again
@@ -154,6 +155,7 @@ class Job:
     caps: Caps = Caps()
     delete_when_delivered: bool = False  # retention of 0 days
     reused_from: JobId | None = None  # the earlier job whose result this one repeats, for nothing
+    rerun: Rerun | None = None  # the one stage of an earlier job that this one runs again
     attempt: Attempt | None = None
     outcome: Outcome | None = None
     owes_event: bool = False  # finished, and the bus has not confirmed the event
@@ -170,7 +172,19 @@ class Job:
         """How the recording came: upload, url, or drop (the bucket's drop folder)."""
         if self.recording.source_url is not None:
             return "url"
-        return "drop" if self.recording.key.startswith("drop/") else "upload"
+        return "drop" if self.drop_key is not None else "upload"
+
+    @property
+    def owns_recording(self) -> bool:
+        """False where the recording is another job's, which this one only listens to."""
+        return self.reused_from is None and self.rerun is None
+
+    @property
+    def kept_days(self) -> int:
+        """For how many days its owner wanted it kept, 0 included."""
+        return (
+            0 if self.delete_when_delivered else max(1, round((self.expires_at - self.created_at) / timedelta(days=1)))
+        )
 
     @property
     def estimated_millicredits(self) -> int | None:

@@ -9,6 +9,7 @@ from math import ceil
 from typing import Any
 
 from shared.domain.options import Model, TranscriptionOptions
+from shared.domain.reruns import RerunStage
 
 SECONDS_PER_MINUTE = 60
 NANODOLLARS = 10**9
@@ -102,6 +103,19 @@ class PriceTable:
             version=self.version,
             diarization_per_minute_millicredits=self.diarization_per_minute_millicredits if options.diarization else 0,
             summary_per_minute_millicredits=self.summary_per_minute_millicredits if options.summary else 0,
+        )
+
+    def price_of_stage(self, stage: RerunStage) -> Price:
+        """The price of a job that runs only this stage again: its surcharge, and nothing for the words."""
+        diarization = self.diarization_per_minute_millicredits if stage is RerunStage.DIARIZATION else 0
+        summary = self.summary_per_minute_millicredits if stage is RerunStage.SUMMARY else 0
+        return Price(
+            per_minute_millicredits=diarization + summary,
+            minimum_millicredits=self.minimum_millicredits,
+            step_millicredits=self.step_millicredits,
+            version=self.version,
+            diarization_per_minute_millicredits=diarization,
+            summary_per_minute_millicredits=summary,
         )
 
 

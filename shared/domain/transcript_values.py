@@ -1,24 +1,38 @@
-"""A transcript as plain values (JSON) and back. ``FORMAT`` is stored with it, so that later code can tell old ones."""
+"""A transcript as plain values (JSON) and back. ``FORMAT`` is stored with it, so that later code can tell old ones.
+
+The words with their times are most of it and seldom needed: they are values of their own, in rows.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from shared.domain.transcripts import Coverage, Engines, Segment, Speaker, Summary, Transcript, Word, WorkPlan
 
-FORMAT = 2
-READABLE = frozenset({1, 2})
-"""1 had no coverage, no plan and no confidence of the language."""
+FORMAT = 3
+READABLE = frozenset({1, 2, 3})
+"""1 had no coverage, no plan and no confidence of the language; until 2 the words were objects in their segments."""
+
+WordRows = list[list[list[Any]]]
+"""For each segment its words, each as text, start, end, confidence, aligned, and the speaker if not the segment's."""
 
 
 def to_values(transcript: Transcript) -> dict[str, Any]:
-    """Plain values, ready for json.dumps."""
-    return {"format": FORMAT, **asdict(transcript)}
+    """Plain values, ready for json.dumps: all but the words."""
+    return {"format": FORMAT, **asdict(replace(transcript, segments=tuple(_bare(s) for s in transcript.segments)))}
 
 
-def from_values(values: dict[str, Any]) -> Transcript:
-    """The transcript of such values. Raises ValueError for a format this code does not know."""
+def word_rows(transcript: Transcript) -> WordRows:
+    """The words, ready for json.dumps."""
+    return [[_row(word, segment) for word in segment.words] for segment in transcript.segments]
+
+
+def from_values(values: dict[str, Any], rows: WordRows | None = None) -> Transcript:
+    """The transcript of such values, with its words where ``rows`` are given.
+
+    Raises ValueError for a format this code does not know.
+    """
     if values.get("format") not in READABLE:
         raise ValueError(f"a transcript of format {values.get('format')!r}, this code reads {sorted(READABLE)}")
     summary, coverage = values["summary"], values.get("coverage")
@@ -26,7 +40,7 @@ def from_values(values: dict[str, Any]) -> Transcript:
         duration_seconds=values["duration_seconds"],
         language=values["language"],
         engines=Engines(**values["engines"]),
-        segments=tuple(_to_segment(segment) for segment in values["segments"]),
+        segments=_to_segments(values["segments"], rows),
         speakers=tuple(Speaker(**speaker) for speaker in values["speakers"]),
         summary=None if summary is None else Summary(text=summary["text"], topics=tuple(summary["topics"])),
         warnings=tuple(values["warnings"]),
@@ -37,5 +51,31 @@ def from_values(values: dict[str, Any]) -> Transcript:
     )
 
 
-def _to_segment(values: dict[str, Any]) -> Segment:
-    return Segment(**{**values, "words": tuple(Word(**word) for word in values["words"])})
+def _bare(segment: Segment) -> Segment:
+    return replace(segment, words=())
+
+
+def _row(word: Word, segment: Segment) -> list[Any]:
+    row = [word.text, word.start_seconds, word.end_seconds, word.confidence, word.aligned]
+    return row if word.speaker_id == segment.speaker_id else [*row, word.speaker_id]
+
+
+def _to_segments(values: list[dict[str, Any]], rows: WordRows | None) -> tuple[Segment, ...]:
+    if rows is None:
+        return tuple(Segment(**{**each, "words": tuple(Word(**word) for word in each["words"])}) for each in values)
+    return tuple(
+        Segment(**{**each, "words": tuple(_to_word(row, each["speaker_id"]) for row in words)})
+        for each, words in zip(values, rows, strict=True)
+    )
+
+
+def _to_word(row: list[Any], speaker_id: str | None) -> Word:
+    text, start, end, confidence, aligned, *own = row
+    return Word(
+        text=text,
+        start_seconds=start,
+        end_seconds=end,
+        confidence=confidence,
+        aligned=aligned,
+        speaker_id=own[0] if own else speaker_id,
+    )

@@ -73,7 +73,8 @@ class Exports:
     def _render(self, job: Job, request: ExportRequest) -> bytes:
         if request.format is ExportFormat.JSON:
             return json.dumps(self._results.view(job, segments=True), ensure_ascii=False, indent=2).encode() + b"\n"
-        transcript = self._results.load(job)
+        subtitles = request.format in {ExportFormat.SRT, ExportFormat.VTT}
+        transcript = self._results.load(job, words=subtitles)
         if request.format is ExportFormat.TSV:
             return to_tsv(transcript).encode()
         if request.format is ExportFormat.SRT:

@@ -237,7 +237,7 @@ class Jobs:
     def remove_objects(self, job: Job) -> list[StoredObject]:
         """Delete everything of the job in the bucket; what there was."""
         found = [stored for prefix in rules.object_prefixes(job) for stored in self._ports.bucket.find(prefix)]
-        if job.reused_from is None and not job.recording.key.startswith(rules.object_prefixes(job)):
+        if job.owns_recording and not job.recording.key.startswith(rules.object_prefixes(job)):
             found += [s for s in self._ports.bucket.find(job.recording.key) if s.key == job.recording.key]
         for stored in found:
             self._ports.bucket.delete(stored.key)

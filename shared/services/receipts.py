@@ -28,6 +28,7 @@ def receipt_view(job: Job, engines: Engines) -> dict[str, Any]:
         "compute_seconds": round(sum(use.seconds for use in compute), 3),
         "compute_cost_usd": round(sum(_cost(use) for use in compute), DOLLAR_DIGITS),
         "reused_from": job.reused_from,
+        "rerun_of": job.rerun.of if job.rerun else None,
     }
 
 

@@ -14,7 +14,7 @@ from shared.domain.amounts import to_credits
 from shared.domain.errors import NotFound
 from shared.domain.ids import AccountId, AttemptId, JobId
 from shared.domain.jobs import Job, JobState, export_key, result_key
-from shared.domain.transcript_values import from_values, to_values
+from shared.domain.transcript_values import from_values, to_values, word_rows
 from shared.domain.transcripts import Coverage, Segment, Transcript, Word
 from shared.services.receipts import receipt_view
 
@@ -37,19 +37,26 @@ class Results:
     def put(self, account_id: AccountId, job_id: JobId, name: str, transcript: Transcript) -> str:
         """Store a job's transcript under a name of its own; its key."""
         key = result_key(account_id, job_id, AttemptId(name))
-        body = json.dumps(to_values(transcript), ensure_ascii=False, separators=(",", ":")).encode()
+        # One line for what every answer needs, one for the words: who needs none of them never parses them.
+        parts = to_values(transcript), word_rows(transcript)
+        body = "\n".join(json.dumps(part, ensure_ascii=False, separators=(",", ":")) for part in parts).encode()
         self._bucket.put(key, gzip.compress(body, compresslevel=6, mtime=0), CONTENT_TYPE)
         return key
 
-    def load(self, job: Job) -> Transcript:
-        """The transcript of a completed job. Raises NotFound when its retention is over."""
+    def load(self, job: Job, *, words: bool = True) -> Transcript:
+        """The transcript of a completed job, with every word's time or without. Raises NotFound: retention is over."""
         if job.outcome is None or job.outcome.result_key is None:
             raise NotFound("This transcription has no result.")
+        return self.at(job.outcome.result_key, words=words)
+
+    def at(self, key: str, *, words: bool = True) -> Transcript:
+        """The transcript under a key. Raises NotFound."""
         try:
-            body = self._bucket.get(job.outcome.result_key)
+            body = self._bucket.get(key)
         except ObjectMissing as error:
             raise NotFound("The result of this transcription was deleted when its retention ended.") from error
-        return from_values(json.loads(gzip.decompress(body)))
+        head, _, rows = gzip.decompress(body).partition(b"\n")
+        return from_values(json.loads(head), json.loads(rows) if words and rows else None)
 
     def link(self, job: Job, body: bytes) -> str:
         """Store ``body``, a job's view that is too large for where it should go; a link that works for an hour."""
@@ -60,7 +67,9 @@ class Results:
     def view(self, job: Job, *, segments: bool) -> dict[str, Any]:
         """The job as GET /api/v1/transcribe/{id}/ answers it (and as webhooks carry it)."""
         if job.state is JobState.COMPLETED:
-            return _completed_view(job, self.load(job), segments=segments)
+            # Words are always stored, for subtitles and for speakers found anew; shown to who asked for them.
+            words = segments and job.options.word_timestamps
+            return _completed_view(job, self.load(job, words=words), segments=segments)
         if job.state is JobState.FAILED and job.outcome is not None:
             return {
                 "id": job.job_id,

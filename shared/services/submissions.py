@@ -25,6 +25,8 @@ from shared.domain.ids import AccountId, JobId
 from shared.domain.jobs import Beat, Caps, Hold, Job, JobState, Recording, Stage
 from shared.domain.limits import Pace, SubmitRate
 from shared.domain.options import TranscriptionOptions
+from shared.domain.pricing import Price
+from shared.domain.reruns import Rerun
 from shared.services.holds import ClaimLost, Holds
 from shared.services.jobs import UNSENT_GRACE, JobPolicy, JobPorts, Jobs
 from shared.services.reuse import Reuse
@@ -59,6 +61,7 @@ class Submission:
     retention_days: int | None = None  # None: the deployment's; 0: gone once delivered
     request_id: str | None = None  # of the request it came with
     drop_key: str | None = None  # where in the drop folder the recording lies and its results go
+    rerun: Rerun | None = None  # only this stage, over an earlier result; ``stored_key`` is the earlier recording's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +163,10 @@ class Submissions:
         """How many submissions the account has left, as far as this process knows."""
         standing = self._holds.credits.last_seen(account_id)
         return limits.pace(standing.paced_until, self.rate_of(standing.submits_per_minute), self._ports.now())
+
+    def days_kept(self, job: Job) -> int:
+        """The retention of an earlier job, for one that is made of it."""
+        return min(job.kept_days, self._policy.retention.days)
 
     def rate_of(self, submits_per_minute: int) -> SubmitRate:
         """The rate of an account, given what its item says (0: the deployment's)."""
@@ -284,7 +291,8 @@ class Submissions:
             progress_percent=0,
             options=submission.options,
             recording=recording,
-            price=self._policy.prices.price_of(submission.options),
+            price=self._price(submission),
+            rerun=submission.rerun,
             hold=Hold(),
             created_at=beat.now,
             # a TTL counts whole seconds
@@ -302,6 +310,10 @@ class Submissions:
             ),
             sweep_at=beat.lease_expires_at,
         )
+
+    def _price(self, submission: Submission) -> Price:
+        prices, rerun = self._policy.prices, submission.rerun
+        return prices.price_of(submission.options) if rerun is None else prices.price_of_stage(rerun.stage)
 
 
 def _retention(days: int | None, most: timedelta) -> timedelta:

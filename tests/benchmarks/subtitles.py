@@ -50,7 +50,8 @@ def main() -> None:
 
 def _read(path: Path) -> Transcript:
     body = path.read_bytes()
-    return from_values(json.loads(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body))
+    head, _, rows = (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body).partition(b"\n")
+    return from_values(json.loads(head), json.loads(rows) if rows else None)
 
 
 def _ours(transcript: Transcript) -> list[Cue]:

@@ -16,17 +16,19 @@ from typing import Any
 import boto3
 
 from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.rebuild import with_summary, with_turns
 from gpu_jobs.run import Worker, run_job
 from shared.adapters.aws import AwsClients
 from shared.adapters.failures import AWS_FAILURES
 from shared.bootstrap import Services
+from shared.domain.accounts import Principal
 from shared.domain.errors import RequestError
 from shared.domain.idempotency import LEASE as CLAIM_LEASE
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Job, Run
 from shared.domain.options import TranscriptionOptions
-from shared.domain.transcripts import Engines, Segment, Transcript
-from shared.services.submissions import Submission
+from shared.domain.transcripts import Engines, Segment, Summary, Transcript
+from shared.services.submissions import Submission, Submitted
 from shared.settings import Settings
 from tests.property.world import Faults, Faulty, Killed
 
@@ -58,6 +60,15 @@ class FixedPipeline:
             segments=(Segment(start_seconds=0.0, end_seconds=REAL_SECONDS, text="A secret sentence."),),
             compute_seconds={"transcribing": 2.0},
         )
+
+    def diarize_again(self, path: Path, base: Transcript, *_: Any, **__: Any) -> Transcript:
+        """Always the same speaker."""
+        assert path.stat().st_size
+        return with_turns(base, (), "fixed:speakers", {"diarizing": 1.0})
+
+    def summarize_again(self, base: Transcript, *_: Any) -> Transcript:
+        """Always the same summary."""
+        return with_summary(base, Summary(text="A secret."), "fixed:summary", {"summarizing": 1.0})
 
 
 class FaultyAws(AwsClients):
@@ -134,25 +145,26 @@ class Story:
         for _ in range(5):
             try:
                 principal = self.services.keys.authenticate(f"Bearer {self.secret}")
-                submission = Submission(
-                    principal=principal,
-                    options=TranscriptionOptions(),
-                    filename="talk.wav",
-                    content_type="audio/wav",
-                    size_bytes=len(AUDIO),
-                    duration_seconds=ESTIMATED_SECONDS,
-                    content_sha256="hash of the talk",
-                )
-                done = self.services.submissions.submit(
-                    submission, io.BytesIO(AUDIO), idempotency_key=self.idempotency_key
-                )
-                return JobId(str(done.answer.body["id"]))
+                return JobId(str(self.submit(principal).answer.body["id"]))
             except Killed:
                 self.services = self.process()
             except (RequestError, *AWS_FAILURES):
                 pass
             self.now += CLAIM_LEASE + timedelta(seconds=1)
         raise AssertionError("the submission was never answered")
+
+    def submit(self, principal: Principal) -> Submitted:
+        """Send the request once."""
+        submission = Submission(
+            principal=principal,
+            options=TranscriptionOptions(),
+            filename="talk.wav",
+            content_type="audio/wav",
+            size_bytes=len(AUDIO),
+            duration_seconds=ESTIMATED_SECONDS,
+            content_sha256="hash of the talk",
+        )
+        return self.services.submissions.submit(submission, io.BytesIO(AUDIO), idempotency_key=self.idempotency_key)
 
     def deliver_messages(self) -> None:
         """Give every message to its receiver; one whose receiver died stays and comes again."""

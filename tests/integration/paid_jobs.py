@@ -13,12 +13,13 @@ import boto3
 from fastapi.testclient import TestClient
 
 from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.rebuild import with_summary, with_turns
 from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Run
 from shared.domain.options import TranscriptionOptions
-from shared.domain.transcripts import Engines, Segment, Transcript
+from shared.domain.transcripts import Engines, Segment, Summary, Transcript, Turn
 from tests.integration.conftest import Cloud, Customer
 
 SUBMIT = "/api/v1/transcribe/"
@@ -49,6 +50,30 @@ class Engine:
             segments=(Segment(start_seconds=0.0, end_seconds=self._real_seconds, text=SAID),),
             compute_seconds={"transcribing@L4": 2.0, "decoding": 1.0},
         )
+
+    def diarize_again(
+        self,
+        path: Path,
+        base: Transcript,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: object = None,
+    ) -> Transcript:
+        """Each of the speakers asked for says a part."""
+        assert path.stat().st_size
+        on_progress("diarizing", 0.0, self._real_seconds)
+        count = options.num_speakers or 1
+        turn_seconds = self._real_seconds / count
+        turns = [
+            Turn(start_seconds=n * turn_seconds, end_seconds=(n + 1) * turn_seconds, speaker_id=str(n))
+            for n in range(count)
+        ]
+        return with_turns(base, turns, "fixed:speakers", {"diarizing@L4": 3.0})
+
+    def summarize_again(self, base: Transcript, on_progress: OnProgress, shelf: object = None) -> Transcript:
+        """As short as it gets."""
+        on_progress("summarizing", 0.0, self._real_seconds)
+        return with_summary(base, Summary(text="Somebody spoke."), "fixed:summary", {"summarizing@L4": 1.0})
 
 
 def silence(seconds: int) -> bytes:

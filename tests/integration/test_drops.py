@@ -28,12 +28,13 @@ from shared.domain.transcripts import Engines, Segment, Transcript
 from shared.services.drops import DropEnd, Drops
 from tests.integration.conftest import Cloud, Customer
 from tests.media import wav
+from tests.pipelines import WholeOnly
 
 OBJECTS = int(os.environ.get("DROP_OBJECTS", "20"))  # 200 is what is promised; `make bench-intake` asks for it
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Pipeline:
+class Pipeline(WholeOnly):
     """Hears the same in everything."""
 
     def transcribe(

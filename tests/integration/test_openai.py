@@ -26,11 +26,12 @@ from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Engines, Segment, Transcript, Word
 from tests.integration.conftest import Cloud, Customer
 from tests.media import wav
+from tests.pipelines import WholeOnly
 
 SECONDS = 3.0
 
 
-class Pipeline:
+class Pipeline(WholeOnly):
     """Hears two words, or fails on recordings it does not like."""
 
     def transcribe(

@@ -19,6 +19,8 @@ from fastapi.testclient import TestClient
 from functions.api.app import create_app
 from shared.bootstrap import Services
 from shared.domain import jobs as rules
+from shared.domain.errors import InsufficientCredits
+from shared.domain.ids import JobId
 from shared.domain.jobs import JobState
 from shared.domain.webhooks import Answer
 from shared.services.webhooks import FinishedJob
@@ -90,6 +92,51 @@ def test_a_failed_job_is_tried_again_once_without_its_upload(
     assert funded.balance().held_millicredits == retried.hold.amount_millicredits > 0
     done = put_job(services, funded.account_id)
     assert api.post(f"/api/v1/transcribe/{done.job_id}/retry/", headers=funded.headers).status_code == 409
+
+
+def test_a_retry_is_kept_as_long_as_the_first_was_to_be(api: TestClient, services: Services, funded: Customer) -> None:
+    failed = put_job(services, funded.account_id, JobState.FAILED)
+    failed = store(services).replace(
+        replace(failed, expires_at=(failed.created_at + timedelta(days=7)).replace(microsecond=0))
+    )
+    answer = api.post(f"/api/v1/transcribe/{failed.job_id}/retry/", headers=funded.headers)
+    retried = store(services).get(answer.json()["id"])
+    assert retried is not None
+    assert retried.kept_days == 7
+    assert answer.headers["Location"] == f"/api/v1/transcribe/{retried.job_id}/"
+
+
+def test_a_refused_retry_leaves_the_recording_of_one_that_was_faster(
+    api: TestClient, services: Services, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = put_job(services, customer.account_id, JobState.FAILED)
+    path = f"/api/v1/transcribe/{failed.job_id}/retry/"
+    submit = services.submissions.submit
+    won: list[str] = []
+
+    def slowly(*args: Any, **kwargs: Any) -> Any:
+        """Between copy and submission another retry goes through, and this one is refused."""
+        monkeypatch.setattr(services.submissions, "submit", submit)
+        customer.grant(1_000)
+        won.append(api.post(path, headers=customer.headers).json()["id"])
+        raise InsufficientCredits(available_millicredits=0, required_millicredits=1)
+
+    monkeypatch.setattr(services.submissions, "submit", slowly)
+    assert api.post(path, headers=customer.headers).status_code == 402
+    retried = store(services).get(JobId(won[0]))
+    assert retried is not None
+    assert services.bucket.get(retried.recording.key) == b"RIFF"
+    assert len(services.bucket.find(f"audio/{customer.account_id}/{retried.job_id}")) == 1
+
+
+def test_a_retry_that_was_deleted_is_not_answered_as_if_it_were_there(
+    api: TestClient, services: Services, funded: Customer
+) -> None:
+    failed = put_job(services, funded.account_id, JobState.FAILED)
+    path = f"/api/v1/transcribe/{failed.job_id}/retry/"
+    new_id = api.post(path, headers=funded.headers).json()["id"]
+    api.delete(f"/api/v1/transcribe/{new_id}/", headers=funded.headers)
+    assert api.post(path, headers=funded.headers).status_code == 409
 
 
 def test_a_retry_without_credits_leaves_nothing_behind(api: TestClient, services: Services, customer: Customer) -> None:

@@ -171,7 +171,10 @@ def test_the_list_has_every_job_once_over_its_pages(api: TestClient, services: S
     some = _get(api, customer, "?since=2026-11-01T02:00:00Z&until=2026-11-01T04:00:00Z").json()["transcriptions"]
     assert [each["id"] for each in some] == [job.job_id for job in reversed(made[2:5])]
     assert _get(api, customer, "?source=drop").json()["transcriptions"] == []
-    assert len(_get(api, customer, "?source=upload").json()["transcriptions"]) == 9
+    store(services).replace(replace(made[0], drop_key="drop/a/talk.mp3"))
+    dropped = _get(api, customer, "?source=drop").json()["transcriptions"]
+    assert [each["id"] for each in dropped] == [made[0].job_id]
+    assert len(_get(api, customer, "?source=upload").json()["transcriptions"]) == 8
 
 
 @pytest.mark.parametrize(

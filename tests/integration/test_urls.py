@@ -20,9 +20,10 @@ from shared.domain.transcripts import Engines, Segment, Transcript
 from tests.integration.conftest import Customer
 from tests.integration.web_servers import Reply, site
 from tests.media_files import RECIPES, make
+from tests.pipelines import WholeOnly
 
 
-class Pipeline:
+class Pipeline(WholeOnly):
     """Hears the same in everything, and keeps what it was given."""
 
     def __init__(self, seconds: float) -> None:

@@ -153,7 +153,7 @@ def _answer(caller: Caller, job: Job, wanted: Wanted) -> Response:
         format_ = ExportFormat(wanted.format)
         file = caller.services.exports.make(job, ExportRequest(format=format_, style=SubtitleStyle()))
         return Response(file.body, media_type=CONTENT_TYPES[format_], headers=headers)
-    transcript = caller.services.results.load(job)
+    transcript = caller.services.results.load(job, words=wanted.words)
     if wanted.format == "text":
         return PlainTextResponse(transcript.text + "\n", headers=headers)
     usage = {"type": "duration", "seconds": round(transcript.duration_seconds)}

@@ -16,6 +16,7 @@ from shared.domain.ids import AccountId, AttemptId, EntryId, JobId, KeyId
 from shared.domain.jobs import Attempt, Caps, ComputeUse, Hold, Job, JobState, Outcome, Recording, Stage, sweep_shard
 from shared.domain.options import Model, TranscriptionOptions
 from shared.domain.pricing import Price
+from shared.domain.reruns import Rerun, RerunStage
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -192,6 +193,7 @@ def to_job(item: dict[str, Any]) -> Job:
         caps=Caps(**{name: int(amount) for name, amount in values.get("caps", {}).items()}),
         delete_when_delivered=values.get("delete_when_delivered", False),
         reused_from=values.get("reused_from"),
+        rerun=None if values.get("rerun") is None else _to_rerun(values["rerun"]),
         attempt=None if attempt is None else _to_attempt(attempt),
         outcome=None if outcome is None else _to_outcome(outcome),
         owes_event=values["owes_event"],
@@ -222,6 +224,7 @@ def _to_item(job: Job) -> dict[str, Any]:
         "caps": _fields(job.caps),
         "delete_when_delivered": job.delete_when_delivered,
         "reused_from": job.reused_from,
+        "rerun": None if job.rerun is None else _fields(job.rerun),
         "attempt": None if attempt is None else _fields(attempt),
         "outcome": None if outcome is None else _outcome_fields(outcome),
         "owes_event": job.owes_event,
@@ -250,6 +253,10 @@ def _to_options(values: dict[str, Any]) -> TranscriptionOptions:
     return TranscriptionOptions(
         **{**values, **counts, "model": Model(values["model"]), "vocabulary": tuple(values["vocabulary"])}
     )
+
+
+def _to_rerun(values: dict[str, Any]) -> Rerun:
+    return Rerun(stage=RerunStage(values["stage"]), of=JobId(values["of"]), base_key=values["base_key"])
 
 
 def _to_attempt(values: dict[str, Any]) -> Attempt:

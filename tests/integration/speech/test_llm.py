@@ -13,7 +13,8 @@ import pytest
 
 from gpu_jobs.audio import Recording
 from gpu_jobs.engines import EngineSet, EngineSettings, build_engines, read_engine_settings
-from gpu_jobs.pipeline import NO_SUMMARY, transcribe_recording
+from gpu_jobs.pipeline import transcribe_recording
+from gpu_jobs.rebuild import NO_SUMMARY
 from gpu_jobs.summarize.llm import LlmSettings, LlmSummarizer, SummaryFailed, http_completer, read_answer
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Segment

@@ -15,8 +15,8 @@ from gpu_jobs.engines import EngineSettings, build_engines
 from gpu_jobs.pipeline import SpeechPipeline
 from shared.domain.errors import JobFailure
 from shared.domain.options import TranscriptionOptions
-from shared.domain.transcript_values import from_values, to_values
-from shared.domain.transcripts import Segment, Transcript, Word
+from shared.domain.transcript_values import from_values, to_values, word_rows
+from shared.domain.transcripts import Transcript, Word
 from tests import sounds
 from tests.data.recordings import BECKETT, ENDGAME, ENDGAME_LINES, NAGG, TWO_CITIES, TWO_CITIES_TEXT
 
@@ -75,7 +75,7 @@ def assert_well_formed(transcript: Transcript) -> None:
             assert word.speaker_id == segment.speaker_id
         for first, second in pairwise(segment.words):
             assert first.end_seconds <= second.start_seconds
-    assert from_values(to_values(transcript)) == transcript
+    assert from_values(to_values(transcript), word_rows(transcript)) == transcript
 
 
 def test_a_tale_of_two_cities_is_transcribed_with_at_most_15_percent_word_errors(pipeline: SpeechPipeline) -> None:
@@ -230,10 +230,22 @@ def test_an_unused_vocabulary_is_reported(pipeline: SpeechPipeline) -> None:
     assert any("vocabulary" in warning for warning in transcript.warnings)
 
 
-def test_word_times_stay_out_unless_they_are_asked_for(pipeline: SpeechPipeline) -> None:
-    segments: tuple[Segment, ...] = pipeline.transcribe(BECKETT, TranscriptionOptions(), Hook()).segments
+def test_speakers_and_summary_are_made_again_over_the_words_that_are_there(pipeline: SpeechPipeline) -> None:
+    base = pipeline.transcribe(BECKETT, TranscriptionOptions(), Hook())
+    hook = Hook()
 
-    assert all(segment.words == () and segment.end_seconds > segment.start_seconds for segment in segments)
+    found = pipeline.diarize_again(BECKETT, base, TranscriptionOptions(diarization=True, num_speakers=1), hook)
+
+    assert [word.text for word in words_of(found)] == [word.text for word in words_of(base)]
+    assert [speaker.id for speaker in found.speakers] == ["SPEAKER_00"]
+    assert_well_formed(found)
+    assert {stage for stage, *_ in hook.calls} == {"diarizing"}
+    assert hook.calls[-1][1] == hook.calls[-1][2]
+    assert set(found.compute_seconds) == {"decoding", "diarizing"}
+    summed_up = pipeline.summarize_again(found, Hook())
+    assert summed_up.summary is not None
+    assert summed_up.segments == found.segments
+    assert set(summed_up.compute_seconds) == {"summarizing"}
 
 
 def test_the_real_length_is_told_before_any_engine_starts(pipeline: SpeechPipeline) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -15,6 +17,7 @@ from moto import mock_aws
 from gpu_jobs import remote
 from gpu_jobs.audio import Recording, decode_recording
 from gpu_jobs.chunks import Span
+from gpu_jobs.cloud import Fleet, crew_of
 from gpu_jobs.devices import device_of
 from gpu_jobs.diarize import SpeakerCount
 from gpu_jobs.engines import EngineSet, EngineSettings, build_chunk_engines, build_engines
@@ -125,6 +128,38 @@ def test_a_run_again_does_nothing_again(elsewhere: Elsewhere) -> None:
     assert elsewhere.orders == done
     assert {found.key for found in elsewhere.bucket.find(PREFIX)} == objects
     assert f"{PREFIX}{AUDIO}" in objects
+
+
+def test_a_stage_run_again_calls_no_machine_for_the_words(elsewhere: Elsewhere) -> None:
+    """As the cloud app wires it: gpu_jobs.cloud.crew_of."""
+    fleet = Fleet(
+        calls=Calls(
+            transcribe=elsewhere.transcribe, choose_language=elsewhere.choose_language, diarize=elsewhere.diarize
+        ),
+        complete=lambda _messages: json.dumps({"summary": "Waiting.", "topics": ["waiting"], "names": {}}),
+        llm="fake",
+        diarizer="fake:one",
+        gpu="L4",
+        max_gpus=4,
+    )
+    services: Any = SimpleNamespace(bucket=elsewhere.bucket)
+    engines = build_engines(SETTINGS)
+    pipeline = SpeechPipeline(lambda shelf: crew_of(fleet, services, engines, shelf))
+    base = transcribe(elsewhere, diarization=False)
+    elsewhere.orders.clear()
+    shelf = BucketShelf(elsewhere.bucket, "work/acc/again/")
+    options = TranscriptionOptions(diarization=True, num_speakers=1)
+
+    found = pipeline.diarize_again(BECKETT, base, options, lambda *_: None, shelf)
+    summed_up = pipeline.summarize_again(found, lambda *_: None, shelf)
+
+    assert elsewhere.orders == ["speakers"]
+    assert found.text == base.text
+    assert [speaker.id for speaker in found.speakers] == ["SPEAKER_00"]
+    assert found.plan is None
+    assert summed_up.summary is not None
+    assert summed_up.summary.text == "Waiting."
+    assert summed_up.engines.summarizer == "llm:fake"
 
 
 def test_an_order_that_comes_twice_is_answered_from_the_shelf(elsewhere: Elsewhere) -> None:
