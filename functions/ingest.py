@@ -108,7 +108,6 @@ def make_drops(services: Services) -> Drops:
             stored_key=recording_key(principal.account_id, job_id),
             job_id=job_id,
             drop_key=stored.key,
-            retention_days=asked.retention_days,
         )
 
     return Drops(services.drop_ports, make_submission, timedelta(seconds=services.settings.drop_grace_seconds))
