@@ -32,6 +32,7 @@ from shared.services.holds import Holds
 from shared.services.jobs import JobPolicy, JobPorts, Jobs, Runner
 from shared.services.keys import KeyPorts, Keys
 from shared.services.repeats import Repeats
+from shared.services.requests import Requests
 from shared.services.results import Results
 from shared.services.submissions import Submissions
 from shared.services.sweeps import Sweeps
@@ -70,7 +71,7 @@ class Services:
         store = KeyStore(self._aws.dynamodb, self.settings.api_keys_table)
         ports = KeyPorts(
             store=store,
-            requests=self._requests,
+            requests=self.requests,
             now=self._now,
             new_id=system.new_id,
             random_token=system.random_token,
@@ -167,12 +168,17 @@ class Services:
             credits=self.credits,
             store=self._job_ports.store,
             usage=self.usage,
-            requests=self._requests,
+            requests=self._request_store,
             now=self._now,
         )
 
     @cached_property
-    def _requests(self) -> RequestStore:
+    def requests(self) -> Requests:
+        """What was asked for under Idempotency-Keys."""
+        return Requests(self._request_store, self._now, system.new_id)
+
+    @cached_property
+    def _request_store(self) -> RequestStore:
         return RequestStore(self._aws.dynamodb, self.settings.requests_table)
 
     @property

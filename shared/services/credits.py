@@ -64,9 +64,9 @@ class Credits:
         return self.post(account_id, lambda balance: ledger.expire(balance, amount_millicredits, posting)).balance
 
     def post(
-        self, account_id: AccountId, plan: Plan, also: tuple[Write, ...] = (), pacer: Pacer | None = None
+        self, account_id: AccountId, plan: Plan | None, also: tuple[Write, ...] = (), pacer: Pacer | None = None
     ) -> Standing:
-        """Post what ``plan`` makes of the balance, together with ``also``; the account afterwards.
+        """Post what ``plan`` makes of the balance (None: nothing), together with ``also``; the account afterwards.
 
         ``pacer`` takes one submission out of the account's bucket in the same write. Raises what plan and pacer raise
         (InsufficientCredits, Overdrawn and RateLimited only about a fresh account), AlreadyPosted for a replay,
@@ -78,10 +78,11 @@ class Credits:
             before, moved_times = hint or self.standing(account_id), 0
             while True:
                 try:
-                    change = plan(before.balance)
+                    change = plan(before.balance) if plan else None
                     paced_until = pacer(before).paced_until if pacer else before.paced_until
-                    after = replace(before, balance=change.after, paced_until=paced_until)
-                    self._store.post(before, change, after, also)
+                    balance = change.after if change else before.balance
+                    after = replace(before, balance=balance, paced_until=paced_until)
+                    self._store.post(before, change.entry if change else None, after, also)
                 except (InsufficientCredits, Overdrawn, RateLimited):
                     if before is not hint:
                         raise

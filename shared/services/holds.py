@@ -8,7 +8,7 @@ from datetime import datetime
 
 from shared.adapters.dynamodb.credits import AlreadyPosted
 from shared.adapters.dynamodb.jobs import JobMoved, JobStore
-from shared.adapters.dynamodb.requests import REQUEST_WRITE, RequestStore
+from shared.adapters.dynamodb.requests import RequestStore
 from shared.adapters.dynamodb.transactions import Refused, Write
 from shared.adapters.dynamodb.usage import WRITE_NAME as USAGE_WRITE
 from shared.adapters.dynamodb.usage import UsageStore, committed
@@ -20,14 +20,7 @@ from shared.domain.errors import SpendLimitReached
 from shared.domain.jobs import Job, JobState, Outcome
 from shared.domain.limits import seconds_until_tomorrow
 from shared.services.credits import Credits, Pacer
-
-
-class ClaimLost(Exception):
-    """The request's idempotency claim is no longer ours; ``record`` is what stands there now."""
-
-    def __init__(self, record: dict[str, object]) -> None:
-        super().__init__("the idempotency claim was lost")
-        self.record = record
+from shared.services.requests import check_claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +55,13 @@ class Holds:
         self._post(ended, _resolution(job, outcome), tuple(also))
         return rules.stored(ended)
 
-    def create_settled(self, job: Job, also: tuple[Write, ...] = ()) -> Job:
-        """Create a job that is completed from the start and costs nothing; the job as stored. Raises ClaimLost."""
-        try:
-            return self.store.create(job, (self.usage.reuse(job), *also))
-        except Refused as error:
-            if self.store.get(job.job_id) == rules.stored(job):
-                return rules.stored(job)  # our own write, sent again after its answer was lost
-            if REQUEST_WRITE in error.refused:
-                raise ClaimLost(error.refused[REQUEST_WRITE]) from error
-            raise
+    def create_settled(self, job: Job, *, pacer: Pacer, also: tuple[Write, ...] = ()) -> Job:
+        """Create a job that is completed from the start and costs nothing but its place in the submit rate.
+
+        The job as stored. Raises RateLimited, ClaimLost or JobMoved with nothing written.
+        """
+        self._post(job, None, (*also, self.usage.reuse(job)), pacer)
+        return rules.stored(job)
 
     def _hold(
         self, job: Job, amount_millicredits: int, *, pacer: Pacer | None = None, also: tuple[Write, ...] = ()
@@ -90,7 +80,7 @@ class Holds:
     def _post(
         self,
         job: Job,
-        plan: Callable[[Balance], LedgerChange],
+        plan: Callable[[Balance], LedgerChange] | None,
         also: tuple[Write, ...],
         pacer: Pacer | None = None,
     ) -> None:
@@ -102,8 +92,7 @@ class Holds:
         try:
             self.credits.post(job.account_id, plan, (self.store.write(job), *also), pacer)
         except Refused as error:
-            if REQUEST_WRITE in error.refused:
-                raise ClaimLost(error.refused[REQUEST_WRITE]) from error
+            check_claim(error)
             limit = job.caps.daily_limit_millicredits
             if set(error.refused) <= {USAGE_WRITE, "balance"} and USAGE_WRITE in error.refused and limit is not None:
                 raise self._limit_reached(limit, committed(error.refused[USAGE_WRITE])) from error

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from shared.adapters.dynamodb.accounts import KEY_WRITE, RETIRED_KEY_WRITE, KeyStore
-from shared.adapters.dynamodb.requests import REQUEST_WRITE, RequestStore, judge
 from shared.adapters.dynamodb.transactions import Refused, Write
 from shared.adapters.failures import AWS_FAILURES
 from shared.domain.accounts import (
@@ -25,8 +24,9 @@ from shared.domain.accounts import (
     make_key_secret,
 )
 from shared.domain.errors import Conflict, NotFound, Unauthorized
-from shared.domain.idempotency import Answer, Claim, Replay, request_of
+from shared.domain.idempotency import Answer
 from shared.domain.ids import AccountId, KeyId
+from shared.services.requests import Once, Requests, Turn, check_claim
 
 CACHE_SECONDS = 30.0  # a revoked key dies at the latest this much later
 CACHE_SIZE = 10_000
@@ -42,7 +42,7 @@ class KeyPorts:
     """Everything outside that keys touch."""
 
     store: KeyStore
-    requests: RequestStore
+    requests: Requests
     now: Callable[[], datetime]
     new_id: Callable[[], str]
     random_token: Callable[[], str]
@@ -121,9 +121,9 @@ class Keys:
     def create_for(self, caller: Caller, wish: KeyWish, render: Render) -> MadeKey:
         """A new key for the caller's account. Raises InvalidRequest, Conflict, IdempotencyKeyReused."""
         account_id = caller.principal.account_id
-        wish.check(self._ports.now())
 
         def carry_out(secret: str) -> tuple[ApiKey, tuple[Write, ...]]:
+            wish.check(self._ports.now())  # here: a replay is answered even when its expiry has passed since
             self._check_room(account_id)
             return self._new_key(account_id, wish, secret), ()
 
@@ -137,6 +137,7 @@ class Keys:
         Raises NotFound, and Conflict for a key that is revoked, expired or was rotated before.
         """
         account_id = caller.principal.account_id
+        retired: list[str] = []
 
         def carry_out(secret: str) -> tuple[ApiKey, tuple[Write, ...]]:
             old, now = self.find(account_id, key_id), self._ports.now()
@@ -151,11 +152,14 @@ class Keys:
             )
             new = self._new_key(account_id, wish, secret)
             ends_at = min(now + grace, old.revoked_at or now + grace)
-            self._cache.pop(old.key_hash, None)
+            retired.append(old.key_hash)
             return new, (self._ports.store.retirement(old, rotated_to=new.key_id, at=ends_at),)
 
         content = {"key_id": key_id, "grace_seconds": grace.total_seconds()}
-        return self._once(caller, "rotate key", content, carry_out, render)
+        made = self._once(caller, "rotate key", content, carry_out, render)
+        for key_hash in retired:  # only now: a request in between would have brought the old key back in
+            self._cache.pop(key_hash, None)
+        return made
 
     def revoke(self, key: ApiKey) -> None:
         """The key stops working at once here, within 30 s elsewhere. Revoking again changes nothing."""
@@ -188,45 +192,34 @@ class Keys:
         With one, the new secret is derived from the caller's and a random salt in the record: a replay can give it
         again although it is stored nowhere.
         """
-        if caller.idempotency_key is None:
-            secret = make_key_secret(self._ports.random_token())
-            key, writes = carry_out(secret)
-            self._put(key, writes)
-            return MadeKey(answer=render(key), secret=secret)
-        principal = caller.principal
-        content = {"caller": principal.key_id} | dict(content)
-        request = request_of(principal.account_id, caller.idempotency_key, operation=operation, content=content)
-        claim = Claim(
-            request=request,
-            token=self._ports.new_id(),
-            claimed_at=self._ports.now(),
-            recall=self._ports.random_token(),
-        )
-        replay = self._ports.requests.claim(claim)
-        if replay is not None:
-            return _replayed(caller, replay)
-        secret = _derived_secret(caller, claim.recall)
-        try:
+        principal, chosen = caller.principal, self._ports.random_token()
+        secret = make_key_secret(chosen) if caller.idempotency_key is None else _derived_secret(caller, chosen)
+
+        def effect(turn: Turn) -> Answer:
             key, writes = carry_out(secret)
             answer = render(key)
-            self._put(key, (*writes, self._ports.requests.answer(claim, answer)))
-        except Refused as error:
-            if REQUEST_WRITE not in error.refused:
-                raise
-            return _replayed(caller, judge(error.refused[REQUEST_WRITE], request))
-        except Exception:
-            with contextlib.suppress(*AWS_FAILURES):
-                self._ports.requests.abandon(claim)
-            raise
-        return MadeKey(answer=answer, secret=secret)
+            self._put(key, (*writes, *turn.writes(answer)))
+            return answer
+
+        once = Once(
+            account_id=principal.account_id,
+            idempotency_key=caller.idempotency_key,
+            operation=operation,
+            content={"caller": principal.key_id} | dict(content),
+        )
+        answered = self._ports.requests.carry_out(once, effect, recall=chosen)
+        if answered.replayed:
+            secret = _derived_secret(caller, answered.recall)
+        return MadeKey(answer=answered.answer, secret=secret, replayed=answered.replayed)
 
     def _put(self, key: ApiKey, also: tuple[Write, ...]) -> None:
-        """Store a key with ``also``. Raises Conflict when the key it replaces moved on, Refused for a lost claim."""
+        """Store a key with ``also``. Raises Conflict when the key it replaces moved on, ClaimLost for a lost claim."""
         try:
             self._ports.store.put(key, also)
         except Refused as error:
             if KEY_WRITE in error.refused and self._ports.store.get(key.key_hash) == key:
                 return  # our own write, sent again after its answer was lost
+            check_claim(error)
             if RETIRED_KEY_WRITE in error.refused:
                 raise Conflict("This API key was revoked or rotated in this moment.") from error
             raise
@@ -277,10 +270,6 @@ def bearer_secret(authorization: str | None) -> str | None:
         return None
     scheme, _, secret = authorization.strip(" ").partition(" ")
     return secret.strip(" ") if scheme.lower() == "bearer" else None
-
-
-def _replayed(caller: Caller, replay: Replay) -> MadeKey:
-    return MadeKey(answer=replay.answer, secret=_derived_secret(caller, replay.recall), replayed=True)
 
 
 def _derived_secret(caller: Caller, salt: str) -> str:

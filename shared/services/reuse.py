@@ -56,3 +56,8 @@ class Reuse:
             reused_from=earlier.reused_from or earlier.job_id,
             owes_event=True,
         )
+
+    def forget(self, repeated: Job) -> None:
+        """Delete the copy made for a job that was refused: nothing but the job would ever have deleted it."""
+        if repeated.outcome is not None and repeated.outcome.result_key is not None:
+            self._ports.bucket.delete(repeated.outcome.result_key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,23 +11,21 @@ from typing import IO, Any
 
 from shared.adapters.dynamodb.credits import Standing
 from shared.adapters.dynamodb.jobs import JobMoved
-from shared.adapters.dynamodb.requests import RequestStore, judge
-from shared.adapters.dynamodb.transactions import Write
-from shared.adapters.failures import AWS_FAILURES
 from shared.domain import jobs as rules
 from shared.domain import limits
 from shared.domain.accounts import Principal
 from shared.domain.amounts import format_credits, to_credits
 from shared.domain.errors import InsufficientCredits, InvalidRequest, RateLimited, RequestError
-from shared.domain.idempotency import Answer, Claim, request_of
+from shared.domain.idempotency import Answer
 from shared.domain.ids import AccountId, JobId
 from shared.domain.jobs import Beat, Caps, Hold, Job, JobState, Recording, Stage
 from shared.domain.limits import Pace, SubmitRate
 from shared.domain.options import TranscriptionOptions
 from shared.domain.pricing import Price
 from shared.domain.reruns import Rerun
-from shared.services.holds import ClaimLost, Holds
+from shared.services.holds import Holds
 from shared.services.jobs import UNSENT_GRACE, JobPolicy, JobPorts, Jobs
+from shared.services.requests import ClaimLost, Once, Requests, Turn
 from shared.services.reuse import Reuse
 
 RECENT_JOBS = 20  # what an expected wait is estimated from
@@ -109,10 +106,7 @@ class Submissions:
         self._policy = policy
         self._jobs = jobs
         self._reuse = Reuse(ports, holds.requests)
-
-    @property
-    def _requests(self) -> RequestStore:
-        return self._holds.requests
+        self._requests = Requests(holds.requests, ports.now, ports.new_id)
 
     def submit(
         self,
@@ -128,22 +122,19 @@ class Submissions:
         IdempotencyKeyReused with nothing stored. A crash after the audio is stored leaves an object without a job,
         which the bucket's lifecycle removes; a crash before the message is sent is mended by the sweeper.
         """
-        if idempotency_key is None:
-            return self._carry_out_once(submission, body, None, render)
-        claim = self._new_claim(submission, idempotency_key)
-        replay = self._requests.claim(claim)
-        if replay is not None:
-            return Submitted(answer=replay.answer, replayed=True)
-        try:
-            return self._carry_out_once(submission, body, claim, render)
-        except ClaimLost as lost:
-            # We were so slow that our claim ran out, and another request with the key was carried out.
-            return Submitted(answer=judge(lost.record, claim.request).answer, replayed=True)
-        except Exception:
-            # Nothing was created, or the transaction that creates it is refused once the claim is gone.
-            with contextlib.suppress(*AWS_FAILURES):
-                self._requests.abandon(claim)
-            raise
+        done: list[Submitted] = []
+
+        def effect(turn: Turn) -> Answer:
+            done.append(self._carry_out_once(submission, body, turn, render))
+            return done[-1].answer
+
+        answered = self._requests.carry_out(_once(submission, idempotency_key), effect)
+        return Submitted(answer=answered.answer, replayed=True) if answered.replayed else done[-1]
+
+    def answered_before(self, submission: Submission, idempotency_key: str | None) -> Submitted | None:
+        """The answer that the same submission was given before: for one whose recording is no longer what it was."""
+        answered = self._requests.answered_before(_once(submission, idempotency_key))
+        return None if answered is None else Submitted(answer=answered.answer, replayed=True)
 
     def quote(self, submission: Submission) -> Quote:
         """What the submission would cost and how long it would take. Raises InvalidRequest (max_credits)."""
@@ -177,23 +168,21 @@ class Submissions:
         least = self._policy.prices.minimum_millicredits
         self._check_standing(self._holds.credits.standing(account_id), least)
 
-    def _carry_out_once(
-        self, submission: Submission, body: IO[bytes] | None, claim: Claim | None, render: Render
-    ) -> Submitted:
+    def _carry_out_once(self, submission: Submission, body: IO[bytes] | None, turn: Turn, render: Render) -> Submitted:
         """Carry it out; where it brought its own job id and that job is there, say so instead of refusing it."""
         try:
-            return self._carry_out(submission, body, claim, render)
+            return self._carry_out(submission, body, turn, render)
         except (RequestError, JobMoved):
             job = None if submission.job_id is None else self._ports.store.get(submission.job_id)
             if job is None or job.account_id != submission.principal.account_id:
                 raise
-            return Submitted(answer=render(job), job=job, replayed=True)
+            answer = render(job)
+            turn.settle(answer)
+            return Submitted(answer=answer, job=job, replayed=True)
 
-    def _carry_out(
-        self, submission: Submission, body: IO[bytes] | None, claim: Claim | None, render: Render
-    ) -> Submitted:
+    def _carry_out(self, submission: Submission, body: IO[bytes] | None, turn: Turn, render: Render) -> Submitted:
         job = self._new_job(submission)
-        answered = self._answered_by_an_earlier_result(job, submission, claim, render)
+        answered = self._answered_by_an_earlier_result(job, submission, turn, render)
         if answered is not None:
             return answered
         amount = _first_hold_millicredits(job)
@@ -203,7 +192,7 @@ class Submissions:
             self._ports.bucket.upload(job.recording.key, body, submission.content_type)
         answer = render(job)
         try:
-            job = self._holds.open(job, amount, pacer=self._admit, also=self._answer_write(claim, answer))
+            job = self._holds.open(job, amount, pacer=self._admit, also=turn.writes(answer))
         except (RequestError, ClaimLost):
             if body is not None and submission.job_id is None:  # else an earlier sending's audio may lie there
                 self._ports.bucket.delete(job.recording.key)
@@ -228,14 +217,22 @@ class Submissions:
         return limits.admit(standing.paced_until, self.rate_of(standing.submits_per_minute), self._ports.now())
 
     def _answered_by_an_earlier_result(
-        self, job: Job, submission: Submission, claim: Claim | None, render: Render
+        self, job: Job, submission: Submission, turn: Turn, render: Render
     ) -> Submitted | None:
         earlier = self._earlier(submission)
-        repeated = None if earlier is None else self._reuse.repeat(earlier, job)
+        if earlier is None:
+            return None
+        self._check_early(job, 0)
+        repeated = self._reuse.repeat(earlier, job)
         if repeated is None:
             return None
         answer = render(repeated)
-        repeated = self._holds.create_settled(repeated, self._answer_write(claim, answer))
+        try:
+            repeated = self._holds.create_settled(repeated, pacer=self._admit, also=turn.writes(answer))
+        except (RequestError, ClaimLost):
+            if submission.job_id is None:  # else an earlier sending's result may lie there
+                self._reuse.forget(repeated)
+            raise
         return Submitted(answer=answer, job=self._jobs.announce(repeated))
 
     def _earlier(self, submission: Submission) -> Job | None:
@@ -257,17 +254,6 @@ class Submissions:
         if not rates:
             return DEFAULT_WAIT_SECONDS + DEFAULT_WAIT_PER_AUDIO_SECOND * job.estimated_seconds
         return median(rates) * job.estimated_seconds
-
-    def _answer_write(self, claim: Claim | None, answer: Answer) -> tuple[Write, ...]:
-        return () if claim is None else (self._requests.answer(claim, answer),)
-
-    def _new_claim(self, submission: Submission, idempotency_key: str) -> Claim:
-        content = asdict(submission) | {"principal": None, "duration_seconds": None, "job_id": None}
-        del content["request_id"]  # a request sent again has an id of its own
-        if submission.content_sha256 is not None:
-            content["stored_key"] = None  # the same bytes sent again lie somewhere else
-        request = request_of(submission.principal.account_id, idempotency_key, operation="transcribe", content=content)
-        return Claim(request=request, token=self._ports.new_id(), claimed_at=self._ports.now())
 
     def _new_job(self, submission: Submission) -> Job:
         job_id = submission.job_id or JobId(self._ports.new_id())
@@ -314,6 +300,18 @@ class Submissions:
     def _price(self, submission: Submission) -> Price:
         prices, rerun = self._policy.prices, submission.rerun
         return prices.price_of(submission.options) if rerun is None else prices.price_of_stage(rerun.stage)
+
+
+def _once(submission: Submission, idempotency_key: str | None) -> Once:
+    """The submission as a request: what was asked for, not what it looked like when it was measured."""
+    content = asdict(submission) | {"principal": None, "duration_seconds": None, "job_id": None}
+    del content["request_id"]  # a request sent again has an id of its own
+    if submission.content_sha256 is not None:
+        content["stored_key"] = None  # the same bytes sent again lie somewhere else
+    elif submission.stored_key is not None:
+        content |= {"filename": None, "content_type": None, "size_bytes": None}  # of an upload, which never changes
+    account_id = submission.principal.account_id
+    return Once(account_id=account_id, idempotency_key=idempotency_key, operation="transcribe", content=content)
 
 
 def _retention(days: int | None, most: timedelta) -> timedelta:

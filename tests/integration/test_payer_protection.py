@@ -204,6 +204,22 @@ def test_a_reused_result_outlives_the_job_it_was_taken_from(api: TestClient, fun
     assert len(gone["objects"]) == 1, "its own copy of the result, and nothing of the other job"
 
 
+def test_a_reused_answer_costs_no_credits_but_counts_towards_the_submit_rate(
+    api: TestClient, funded: Customer, cloud: Cloud
+) -> None:
+    work(cloud, submit(api, funded, seconds=64).json()["id"], real_seconds=64.0)
+    funded.services.accounts.set_submit_rate(funded.account_id, 4)
+    before = funded.balance()
+    answers = [submit(api, funded, seconds=64, reuse="true") for _ in range(6)]
+    assert sum(answer.status_code == 200 for answer in answers) in {3, 4}, "one was taken before the rate was set"
+    assert {answer.status_code for answer in answers[4:]} == {429}
+    assert answers[-1].json()["error"] == "rate_limited"
+    assert funded.balance() == before
+    results = [found.key for found in funded.services.bucket.find(f"results/{funded.account_id}/")]
+    jobs = funded.services.jobs._ports.store.recent(funded.account_id, 100)
+    assert len(results) == len(jobs), "a refused one left a copy of the result"
+
+
 def test_another_account_s_result_is_never_reused(api: TestClient, funded: Customer, cloud: Cloud) -> None:
     assert work(cloud, submit(api, funded, seconds=77).json()["id"], real_seconds=77.0) is RunEnd.COMPLETED
     stranger = funded.services.accounts.create("Eve")

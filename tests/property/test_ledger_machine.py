@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -25,7 +26,7 @@ from shared.domain.accounts import Principal
 from shared.domain.errors import JobFailure, RequestError, Stale
 from shared.domain.idempotency import KEPT_FOR
 from shared.domain.ids import AttemptId, JobId, KeyId
-from shared.domain.jobs import Job, JobState, Run
+from shared.domain.jobs import Job, JobState, Progress, Run, Stage
 from shared.domain.options import TranscriptionOptions
 from shared.services.submissions import Submission
 from tests.property.world import LEASE, Fault, Killed, Process, World
@@ -52,7 +53,7 @@ class Known:
 class LedgerMachine(RuleBasedStateMachine):
     """One account, its key, its jobs; a process that may die at any call."""
 
-    steps = 0
+    steps = 0  # rules that did something: one that found no message or no job to act on is none
     seen: ClassVar[Counter[str]] = Counter()  # what the walks came by: a walk that meets nothing proves nothing
 
     def __init__(self) -> None:
@@ -99,18 +100,21 @@ class LedgerMachine(RuleBasedStateMachine):
         most=st.sampled_from([None, None, 500, 5_000]),
         content=st.sampled_from(["a", "x"]),
         reuse=st.sampled_from([True, True, False]),
+        brings=st.sampled_from([None, None, None, "given-1", "given-2"]),
         fault=FAULTS,
     )
     def submit(
         self,
+        *,
         duration: float | None,
         key: str | None,
         most: int | None,
         content: str,
         reuse: bool,
+        brings: str | None,
         fault: tuple[Fault, int] | None,
     ) -> None:
-        """A submission, often under an Idempotency-Key that was used before."""
+        """A submission, often under an Idempotency-Key or with a job id of its own that was used before."""
         submission = Submission(
             principal=self.principal,
             options=TranscriptionOptions(),
@@ -121,6 +125,7 @@ class LedgerMachine(RuleBasedStateMachine):
             content_sha256=content,
             max_millicredits=most,
             reuse=reuse,
+            job_id=None if brings is None else JobId(brings),
         )
         before = len(self.jobs())
 
@@ -142,14 +147,15 @@ class LedgerMachine(RuleBasedStateMachine):
         self._under(fault, send)
         assert len(self.jobs()) <= before + 1
 
+    @precondition(lambda self: self.world.messages("jobs"))
     @rule(number=NUMBERS, fault=FAULTS)
     def dispatch(self, number: int, fault: tuple[Fault, int] | None) -> None:
         """Any message of the jobs queue is delivered, again perhaps."""
         messages = self.world.messages("jobs")
-        if messages:
-            job_id = JobId(messages[-1 - number % len(messages)]["job_id"])
-            self._under(fault, lambda p: p.jobs.dispatch(job_id))
+        job_id = JobId(messages[-1 - number % len(messages)]["job_id"])
+        self._under(fault, lambda p: p.jobs.dispatch(job_id))
 
+    @precondition(lambda self: self.world.messages("work"))
     @rule(
         number=NUMBERS,
         token=st.sampled_from(["one", "two"]),
@@ -160,16 +166,15 @@ class LedgerMachine(RuleBasedStateMachine):
     def run(self, number: int, token: str, real: float, end: str, fault: tuple[Fault, int] | None) -> None:
         """Any message of the work queue is worked on, by one of two processes, again perhaps."""
         messages = self.world.messages("work")
-        if not messages:
-            return
         message = messages[-1 - number % len(messages)]
         run = Run(job_id=JobId(message["job_id"]), attempt_id=AttemptId(message["attempt_id"]), run_token=token)
         self._under(fault, lambda p: self._keep(run, _work(p, run, real, end)))
 
+    @precondition(lambda self: self.world.messages("jobs"))
     @rule(
         number=NUMBERS,
         real=st.sampled_from([0.5, 60.0, 300.0]),
-        end=st.sampled_from(["complete", "complete", "walk away", "fail"]),
+        end=st.sampled_from(["complete", "complete", "walk away", "walk away", "fail"]),
         fault=FAULTS,
     )
     def take_up(self, number: int, real: float, end: str, fault: tuple[Fault, int] | None) -> None:
@@ -189,6 +194,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
         self._under(fault, go)
 
+    @precondition(lambda self: self.walked_away)
     @rule(
         number=NUMBERS,
         real=st.sampled_from([0.0, 60.0, 300.0, 900.0]),
@@ -197,9 +203,21 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def go_on(self, number: int, real: float, end: str, fault: tuple[Fault, int] | None) -> None:
         """A worker goes on with the job as it knew it, whatever has become of the job since."""
-        if self.walked_away:
-            run, job = self.walked_away[-1 - number % len(self.walked_away)]
-            self._under(fault, lambda p: _finish(p, run, job, (real, end)))
+        run, job = self.walked_away[-1 - number % len(self.walked_away)]
+        self._under(fault, lambda p: _finish(p, run, job, (real, end)))
+
+    @precondition(lambda self: self.walked_away)
+    @rule(number=NUMBERS, percent=st.sampled_from([1, 40, 99]), cancelled=st.booleans(), fault=FAULTS)
+    def report(self, number: int, percent: int, cancelled: bool, fault: tuple[Fault, int] | None) -> None:
+        """A worker says how far it is; a cancellation costs a part from then on, and may come at once."""
+        run, job = self.walked_away[-1 - number % len(self.walked_away)]
+
+        def say(process: Process) -> None:
+            known = process.jobs.report(job, run, Progress(stage=Stage.TRANSCRIBING, percent=percent))
+            if cancelled:
+                process.jobs.cancel(known)
+
+        self._under(fault, say)
 
     def _keep(self, run: Run, job: Job | None) -> None:
         if job is not None:
@@ -229,7 +247,6 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def adds_up(self) -> None:
         """available + held == Σ entries; no hold resolved twice; held is what live jobs hold."""
-        LedgerMachine.steps += 1
         self.world.faults.clear()
         if not hasattr(self, "account_id"):
             return
@@ -252,6 +269,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for job in self.jobs():
             LedgerMachine.seen[job.state] += 1
             LedgerMachine.seen["reused"] += job.reused_from is not None
+            LedgerMachine.seen["cancelled for a part"] += job.state is JobState.CANCELLED and _used(job) > 0
         entries = [entry.entry_id for entry in self.process.credits._store.entries(self.account_id)]
         LedgerMachine.seen["held again"] += sum(entry_id.endswith("#hold#2") for entry_id in entries)
         self.process = self.world.process()
@@ -278,6 +296,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _under(self, fault: tuple[Fault, int] | None, action: object) -> None:
         assert callable(action)
+        LedgerMachine.steps += 1
         if fault is not None:
             self.world.faults.plan(*fault)
         try:
@@ -317,6 +336,7 @@ def _finish(process: Process, run: Run, job: Job, how: tuple[float, str]) -> Non
     if end == "fail":
         process.jobs.fail(job, JobFailure("audio_unreadable", "damaged"), run)
     elif end == "complete":
+        process.bucket.put("r", b"a transcript", "application/gzip")
         process.jobs.complete(job, run, duration_seconds=real_seconds, result_key="r")
     elif end == "give back":
         process.jobs.give_back(job, run)
@@ -325,7 +345,7 @@ def _finish(process: Process, run: Run, job: Job, how: tuple[float, str]) -> Non
 def _used(job: Job) -> int:
     if job.outcome is None:
         return 0
-    if job.state is not JobState.COMPLETED:
+    if job.state is JobState.FAILED:
         assert job.outcome.used_millicredits == 0
     return job.outcome.used_millicredits
 
@@ -343,7 +363,10 @@ def test_whatever_happens_the_ledger_adds_up() -> None:
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    rare = ("cancelled", "reused", "replayed", "held again", "SpendLimitReached", "RequestInProgress")
+    rare = (
+        *("cancelled", "cancelled for a part", "reused", "replayed", "held again"),
+        *("SpendLimitReached", "RequestInProgress", "AlreadyPosted", "Stale"),
+    )
     expected = ("completed", "failed", "killed", *(rare if STEPS >= 50_000 else ()))
     assert all(LedgerMachine.seen[event] for event in expected), LedgerMachine.seen
     print(f"ledger machine: {LedgerMachine.steps} steps, which met {dict(LedgerMachine.seen)}")  # noqa: T201 - for `make soak`

@@ -235,6 +235,21 @@ def test_a_submission_that_brings_its_job_id_makes_one_job_however_often_it_is_s
     assert world.process().credits.verify(account_id).entries == 2
 
 
+def test_a_reused_answer_that_brings_its_job_id_is_one_job_too(world: World, account_id: AccountId) -> None:
+    process = world.process()
+    process.submissions.submit(submission(account_id), io.BytesIO(b"x"))
+    process.jobs.dispatch(JobId(world.messages("jobs")[0]["job_id"]))
+    process.bucket.put("r", b"words", "text/plain")
+    assert work(process, 0, "first") == "done"
+    again = replace(submission(account_id), job_id=JobId("given"), reuse=True)
+
+    answers = [process.submissions.submit(again, io.BytesIO(b"x")).answer for _ in range(2)]
+
+    assert answers[0] == answers[1]
+    assert answers[0].body["id"] == "given"
+    assert len(process.store.recent(account_id, 10)) == 2
+
+
 def test_a_key_s_daily_limit_holds_against_all_at_once(world: World, account_id: AccountId) -> None:
     processes = [world.process() for _ in range(THREADS)]
 

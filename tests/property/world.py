@@ -36,6 +36,7 @@ from shared.services.credits import Credits
 from shared.services.holds import Holds
 from shared.services.jobs import JobPolicy, JobPorts, Jobs
 from shared.services.keys import KeyPorts, Keys
+from shared.services.requests import Requests
 from shared.services.submissions import Submissions
 from shared.services.sweeps import Sweeps
 from tests.property.memory_dynamodb import MemoryDynamoDB
@@ -148,6 +149,12 @@ class MemoryBucket:
         """PutObject."""
         self.objects[Key] = Body
 
+    def get_object(self, *, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - the API's own names
+        """GetObject."""
+        if Key not in self.objects:
+            raise ClientError({"Error": {"Code": "NoSuchKey", "Message": ""}}, "GetObject")
+        return {"Body": io.BytesIO(self.objects[Key])}
+
     def download_file(self, _bucket: str, key: str, path: str) -> None:
         """Download to a file."""
         if key not in self.objects:
@@ -256,7 +263,7 @@ class Process:
         self.keys = Keys(
             KeyPorts(
                 store=KeyStore(any_dynamodb, tables["api-keys"]),
-                requests=self.requests,
+                requests=Requests(self.requests, now, world.new_id),
                 now=now,
                 new_id=world.new_id,
                 random_token=lambda: world.new_id().replace("-", "") + "0123456789a",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shared.adapters.dynamodb.accounts import DEPLOYMENT_RATE
 from shared.adapters.dynamodb.items import Update, from_item, to_item, to_time, to_time_or_none
 from shared.adapters.dynamodb.transactions import Refused, Write, transact
-from shared.domain.credits import Balance, Entry, EntryKind, LedgerChange
+from shared.domain.credits import Balance, Entry, EntryKind
 from shared.domain.errors import NotFound
 from shared.domain.ids import AccountId, EntryId, JobId
 
@@ -59,20 +59,21 @@ class LedgerStore:
             raise NotFound(f"There is no account {account_id}.")
         return _to_standing(from_item(answer["Item"]))
 
-    def post(self, before: Standing, change: LedgerChange, after: Standing, also: tuple[Write, ...] = ()) -> None:
+    def post(self, before: Standing, entry: Entry | None, after: Standing, also: tuple[Write, ...] = ()) -> None:
         """Write balance, entry and ``also`` in one transaction, if the account still is as ``before``.
 
-        Raises AlreadyPosted when the entry's id is taken, Refused when a write of ``also`` is, BalanceMoved when only
-        the balance has moved on (then compute the change anew from its ``current``).
+        Without an entry only the pace changes. Raises AlreadyPosted when the entry's id is taken, Refused when a write
+        of ``also`` is, BalanceMoved when only the account has moved on (then compute the change anew from ``current``).
         """
+        writes = [*also, self._balance_write(before, after)]
         try:
-            transact(self._client, [*also, self._balance_write(before, after), self._entry_write(change.entry)])
+            transact(self._client, writes if entry is None else [*writes, self._entry_write(entry)])
         except Refused as error:
-            if _ENTRY in error.refused:
-                raise AlreadyPosted(change.entry.entry_id) from error
+            if entry is not None and _ENTRY in error.refused:
+                raise AlreadyPosted(entry.entry_id) from error
             if set(error.refused) == {_BALANCE}:
                 if not error.refused[_BALANCE]:
-                    raise NotFound(f"There is no account {change.before.account_id}.") from error
+                    raise NotFound(f"There is no account {before.balance.account_id}.") from error
                 raise BalanceMoved(_to_standing(error.refused[_BALANCE])) from error
             raise
 
@@ -111,11 +112,13 @@ class LedgerStore:
                 "last_hash": balance.last_hash,
             }
             | ({} if after.paced_until is None else {"paced_until": after.paced_until}),
-            # The sequence alone would do; the hash makes sure of the chain, the rate that a new one counts at once.
+            # The sequence says that no entry came between, the hash that the chain is ours; a reused answer moves the
+            # pace alone, and a new rate counts at once.
             condition_equals={
                 "sequence": before.balance.sequence,
                 "last_hash": before.balance.last_hash,
                 "submits_per_minute": before.submits_per_minute,
+                "paced_until": before.paced_until,
             },
         )
         return Write(name=_BALANCE, item={"Update": update.render(self._accounts_table)})

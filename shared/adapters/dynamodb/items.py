@@ -23,7 +23,10 @@ class Update:
     condition_equals: dict[str, Any]
 
     def render(self, table: str) -> dict[str, Any]:
-        """The arguments of UpdateItem. Every attribute is aliased, so no reserved word can bite."""
+        """The arguments of UpdateItem. Every attribute is aliased, so no reserved word can bite.
+
+        A condition that an attribute equals None is one that it is absent.
+        """
         names: dict[str, str] = {}
         values: dict[str, Any] = {}
         assignments = _render_pairs(self.set_values, "s", names, values)
@@ -84,6 +87,9 @@ def _render_pairs(pairs: dict[str, Any], prefix: str, names: dict[str, str], val
     rendered = []
     for index, (name, value) in enumerate(pairs.items()):
         names[f"#{prefix}{index}"] = name
+        if value is None:
+            rendered.append(f"attribute_not_exists(#{prefix}{index})")
+            continue
         values[f":{prefix}{index}"] = value
         rendered.append(f"#{prefix}{index} = :{prefix}{index}")
     return rendered

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.adapters.dynamodb.items import from_item, time_text, to_item, to_time, to_time_or_none
-from shared.adapters.dynamodb.transactions import Write, transact
+from shared.adapters.dynamodb.transactions import Write
 from shared.domain.errors import InvalidRequest
 from shared.domain.ids import AccountId, AttemptId, EntryId, JobId, KeyId
 from shared.domain.jobs import Attempt, Caps, ComputeUse, Hold, Job, JobState, Outcome, Recording, Stage, sweep_shard
@@ -81,11 +81,6 @@ class JobStore:
             if current != after:
                 raise JobMoved(current) from error
         return after
-
-    def create(self, job: Job, also: tuple[Write, ...]) -> Job:
-        """Store a new job together with ``also``; the job as stored. Raises Refused."""
-        transact(self._client, [*also, self.write(job)])
-        return replace(job, revision=job.revision + 1)
 
     def recent(self, account_id: AccountId, limit: int) -> list[Job]:
         """The account's newest jobs, newest first."""

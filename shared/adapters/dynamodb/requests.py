@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.adapters.dynamodb.items import from_item, time_text, to_item
-from shared.adapters.dynamodb.transactions import Write, is_refused
+from shared.adapters.dynamodb.transactions import Write, is_refused, transact
 from shared.domain.errors import IdempotencyKeyReused, RequestInProgress
 from shared.domain.idempotency import LEASE, Answer, Claim, Replay, Request
 from shared.domain.ids import AccountId, JobId
@@ -78,6 +78,18 @@ class RequestStore:
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         return Write(name=REQUEST_WRITE, item={"Put": put})
+
+    def settle(self, claim: Claim, answer: Answer) -> None:
+        """Write the record's answer alone, after an effect that is no write of DynamoDB's. Raises Refused."""
+        transact(self._client, [self.answer(claim, answer)])
+
+    def find(self, request: Request, now: datetime) -> dict[str, Any]:
+        """The request's record as it stands; {} without one."""
+        found = self._client.get_item(
+            TableName=self._table, Key=to_item({"record_id": request.record_id}), ConsistentRead=True
+        )
+        values = from_item(found.get("Item") or {})
+        return values if values and int(values["expires_at"]) > int(now.timestamp()) else {}
 
     def abandon(self, claim: Claim) -> None:
         """Give the claim up because nothing was created; a transaction of ours still under way is refused then."""
