@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -15,8 +15,10 @@ from functions.api.deps import MayTranscribe, ServicesDep
 from functions.api.errors import MULTIPART_HINT
 from functions.api.fields import MAX_SPEAKERS, Fields, quote
 from functions.api.multipart import Destination, ReceivedFile, ReceivedForm, receive_form
+from functions.api.recordings import check_head
+from shared.bootstrap import Services
 from shared.domain.errors import InvalidRequest, UnsupportedMediaType
-from shared.domain.ids import JobId
+from shared.domain.ids import AccountId, JobId
 from shared.domain.jobs import recording_key
 from shared.domain.options import TranscriptionOptions
 from shared.domain.urls import UnsafeUrl, parse_webhook_url
@@ -66,30 +68,45 @@ class TranscriptionForm:
 
     form: ReceivedForm
     job_id: JobId
+    account_id: AccountId
 
 
-async def read_form(
-    request: Request, principal: MayTranscribe, services: ServicesDep
-) -> AsyncIterator[TranscriptionForm | None]:
-    """The request's multipart form, or None where the request is JSON. What no job has taken is deleted in the end.
+CheckTexts = Callable[[Mapping[str, Sequence[str]], Services], None]
+"""Raises InvalidRequest for fields that are wrong, whatever may come after them."""
 
-    Depends on the principal so that nobody without a key makes us read a body. Raises UnsupportedMediaType.
+
+def reading(check: CheckTexts) -> Callable[..., Awaitable[TranscriptionForm | None]]:
+    """A dependency: the request's multipart form, or None where the request is JSON. Raises UnsupportedMediaType.
+
+    Depends on the principal so that nobody without a key makes us read a body. Fields before a large file, and its
+    first bytes, are checked before the rest is taken in.
     """
-    if media_type_of(request) == "application/json":
-        yield None
-        return
-    check_multipart(request)
-    job_id = JobId(services.new_id())
-    destination = Destination(
-        bucket=services.upload_bucket,
-        key=recording_key(principal.account_id, job_id),
-        admit=lambda: services.submissions.check_may_submit(principal.account_id),
-    )
-    form = await receive_form(request.stream(), request.headers["content-type"], destination)
-    yield TranscriptionForm(form=form, job_id=job_id)
+
+    async def read_form(request: Request, principal: MayTranscribe, services: ServicesDep) -> TranscriptionForm | None:
+        if media_type_of(request) == "application/json":
+            return None
+        check_multipart(request)
+
+        def admit(texts: Mapping[str, Sequence[str]], head: bytes) -> None:
+            services.submissions.check_may_submit(principal.account_id)
+            check(texts, services)
+            check_head(head)
+
+        job_id = JobId(services.new_id())
+        key = recording_key(principal.account_id, job_id)
+        destination = Destination(bucket=services.upload_bucket, key=key, admit=admit)
+        form = await receive_form(request.stream(), request.headers["content-type"], destination)
+        return TranscriptionForm(form=form, job_id=job_id, account_id=principal.account_id)
+
+    return read_form
 
 
-Form = Annotated[TranscriptionForm | None, Depends(read_form)]
+def _check_texts(texts: Mapping[str, Sequence[str]], services: Services) -> None:
+    parse_asked(texts, also=frozenset({"file"}), allow_loopback=services.settings.allow_loopback_webhooks)
+
+
+Form = Annotated[TranscriptionForm | None, Depends(reading(_check_texts))]
+OpenAiForm = Annotated[TranscriptionForm | None, Depends(reading(lambda _texts, _services: None))]
 
 
 def media_type_of(request: Request) -> str:

@@ -11,14 +11,16 @@ import asyncio
 import contextlib
 import hashlib
 import io
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, TypeVar
+from typing import IO
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from shared.adapters.failures import AWS_FAILURES
 from shared.adapters.s3_uploads import Part, UploadBucket
 from shared.domain.errors import InvalidRequest, PayloadTooLarge, RequestTimedOut
 
@@ -28,6 +30,7 @@ MAX_FIELD_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024
 PART_BYTES = 8 * 1024**2  # also what stays in memory; S3 wants at least 5 MiB
 PARTS_IN_FLIGHT = 2
+HEAD_BYTES = 256 * 1024  # tells what is plainly no recording
 IDLE_SECONDS = 30.0  # no byte for so long: the client is gone or malicious
 GRACE_SECONDS = 60.0
 MIN_BYTES_PER_SECOND = 1_000  # after the grace; slower than any line a recording can be sent over
@@ -36,16 +39,19 @@ TOO_LARGE = (
     "then POST its upload_id to /api/v1/transcribe/."
 )
 
-T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where a recording goes that is too large for memory. ``admit`` may still refuse it."""
+    """Where a recording goes that is too large for memory.
+
+    ``admit`` may refuse it before the rest is taken in: it gets the fields before the file, and the file's first bytes.
+    """
 
     bucket: UploadBucket
     key: str
-    admit: Callable[[], None]
+    admit: Callable[[Mapping[str, Sequence[str]], bytes], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,7 +102,7 @@ async def receive_form(
     try:
         async for chunk in _in_time(chunks, monotonic):
             reader.feed(chunk)
-            await store.drain()
+            await store.drain(reader.form.texts)
         reader.finish()
         await store.finish(reader.form.file)
     except BaseException:
@@ -111,7 +117,8 @@ async def _in_time(chunks: AsyncIterator[bytes], monotonic: Callable[[], float])
     iterator = chunks.__aiter__()
     while True:
         try:
-            chunk = await asyncio.wait_for(anext(iterator), IDLE_SECONDS)
+            async with asyncio.timeout(IDLE_SECONDS):
+                chunk = await anext(iterator)
         except StopAsyncIteration:
             return
         except TimeoutError as error:
@@ -234,6 +241,7 @@ class _Store:
         self._next_number = 1
         self._running: set[asyncio.Task[Part]] = set()
         self._parts: list[Part] = []
+        self._may_be_complete = False
 
     def add(self, data: memoryview) -> None:
         """More bytes of the file."""
@@ -241,12 +249,12 @@ class _Store:
         self._buffer += data
         self._size_bytes += len(data)
 
-    async def drain(self) -> None:
-        """Send what fills a part; wait while enough parts are on their way."""
+    async def drain(self, texts: Mapping[str, Sequence[str]]) -> None:
+        """Send what fills a part; wait while enough parts are on their way. ``texts`` are the fields so far."""
         while len(self._buffer) > PART_BYTES:
             if self._multipart_id is None:
-                await asyncio.to_thread(self._to.admit)
-                self._multipart_id = await self._call(self._to.bucket.begin, self._to.key, "application/octet-stream")
+                await asyncio.to_thread(self._to.admit, texts, bytes(self._buffer[:HEAD_BYTES]))
+                await self._to_its_end(self._begin)
             body = bytes(memoryview(self._buffer)[:PART_BYTES])
             del self._buffer[:PART_BYTES]
             await self._send(body)
@@ -263,7 +271,8 @@ class _Store:
         self._buffer.clear()
         await self._wait(0)
         parts = sorted(self._parts, key=lambda part: part.number)
-        await self._call(self._to.bucket.complete, self._to.key, self._multipart_id, parts)
+        self._may_be_complete = True
+        await self._to_its_end(self._to.bucket.complete, self._to.key, self._multipart_id, parts)
         received.stored_key = self._to.key
 
     async def discard(self) -> None:
@@ -271,7 +280,15 @@ class _Store:
         if self._multipart_id is None:
             return
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self._call(self._to.bucket.abort, self._to.key, self._multipart_id)
+        try:
+            await asyncio.to_thread(self._to.bucket.abort, self._to.key, self._multipart_id)
+            if self._may_be_complete:
+                await asyncio.to_thread(self._to.bucket.delete, self._to.key)
+        except AWS_FAILURES as error:  # the bucket's lifecycle will do it; what went wrong before is what counts
+            logger.warning("upload_not_discarded", extra={"error": type(error).__name__})
+
+    def _begin(self) -> None:
+        self._multipart_id = self._to.bucket.begin(self._to.key, "application/octet-stream")
 
     async def _send(self, body: bytes) -> None:
         assert self._multipart_id is not None
@@ -286,8 +303,14 @@ class _Store:
             done, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             self._parts += [task.result() for task in done]
 
-    async def _call(self, function: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.to_thread(function, *arguments)
+    async def _to_its_end(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call it on a thread. A thread cannot be interrupted: who is cancelled meanwhile waits for what came of it."""
+        call = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+        try:
+            await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await asyncio.gather(call, return_exceptions=True)
+            raise
 
 
 async def _to_the_end(work: Awaitable[None]) -> None:

@@ -16,6 +16,18 @@ WANTED = "Send MP3, WAV, M4A, FLAC, OGG, or a video file."
 UNKNOWN = "unknown data"  # probing's words for bytes that are nothing it knows: the worker's decoder may know more
 
 
+def check_head(head: bytes) -> None:
+    """Raise InvalidRequest when a file that begins so is certainly no recording, whatever may follow."""
+    from shared.adapters.probing.probe import NotMedia, probe
+    from shared.adapters.probing.source import ByteSource
+
+    try:
+        probe(ByteSource.of_bytes(head))
+    except NotMedia as problem:
+        if problem.looks_like != UNKNOWN:
+            raise _no_recording(problem.looks_like, "file") from problem
+
+
 def measure(file: IO[bytes]) -> float | None:
     """Seconds of audio in a file at hand; it is left at its start. See ``measure_source``."""
     from shared.adapters.probing.source import ByteSource
@@ -47,10 +59,14 @@ def measure_source(source: ByteSource, field: str = "file") -> float | None:
     except NotMedia as problem:
         if problem.looks_like == UNKNOWN:
             return None
-        raise InvalidRequest(f"The file is {problem.looks_like}, not a recording. {WANTED}", field=field) from problem
+        raise _no_recording(problem.looks_like, field) from problem
     if info.has_audio is False:
         raise InvalidRequest("The file has no audio track, so there is nothing to transcribe.", field=field)
     if info.container is Container.MP4 and info.has_audio is None:
         message = "The file is cut off or damaged: its index is missing. Please upload the whole file."
         raise InvalidRequest(message, field=field)
     return info.duration_seconds
+
+
+def _no_recording(looks_like: str, field: str) -> InvalidRequest:
+    return InvalidRequest(f"The file is {looks_like}, not a recording. {WANTED}", field=field)

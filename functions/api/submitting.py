@@ -15,10 +15,11 @@ from functions.api.forms import Asked, TranscriptionForm, clean_filename, clean_
 from functions.api.multipart import ReceivedFile
 from functions.api.recordings import measure, measure_stored
 from functions.api.results import POLL_SECONDS
+from shared.adapters.failures import AWS_FAILURES
 from shared.bootstrap import Services
 from shared.domain.accounts import Principal
 from shared.domain.amounts import to_credits
-from shared.domain.errors import RequestError
+from shared.domain.errors import NotFound, RequestError
 from shared.domain.idempotency import Answer
 from shared.domain.ids import JobId
 from shared.domain.jobs import Job
@@ -95,13 +96,24 @@ def nothing_left_behind(services: Services, received: TranscriptionForm) -> Iter
     key = received.form.file.stored_key if received.form.file else None
     try:
         yield outcome
-    except RequestError:
-        if key is not None:
+    except Exception as error:
+        if key is not None and (isinstance(error, RequestError) or _is_jobless(services, received)):
             services.bucket.delete(key)
         raise
     taken = any(each is not None and each.job is not None and each.job.recording.key == key for each in outcome)
     if key is not None and not taken:
         services.bucket.delete(key)
+
+
+def _is_jobless(services: Services, received: TranscriptionForm) -> bool:
+    """True when no job was made, as far as can be told after a breakdown; else the bucket's lifecycle tidies up."""
+    try:
+        services.jobs.get(received.job_id, received.account_id)
+    except NotFound:
+        return True
+    except AWS_FAILURES:
+        pass
+    return False
 
 
 def public_path(request: Request) -> str:

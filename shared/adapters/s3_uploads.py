@@ -160,6 +160,10 @@ class UploadBucket:
             code = error.response["Error"]["Code"]
             raise ObjectMissing(stored.key) if code in {*_GONE, "PreconditionFailed", "412"} else error from error
 
+    def delete(self, key: str) -> None:
+        """Remove an object; no error when it is gone already."""
+        self._client.delete_object(Bucket=self.name, Key=key)
+
     def tags(self, key: str) -> dict[str, str]:
         """An object's tags. Raises ObjectMissing."""
         try:

@@ -79,6 +79,18 @@ def test_both_hosts_refuse_alike(stack: LocalStack) -> None:
     assert _open_uploads(stack) == []
 
 
+@pytest.mark.parametrize("wrong", [("language", "klingon"), ("min_speakers", "none"), ("file", "again")])
+def test_what_is_wrong_after_a_large_file_leaves_nothing_behind(stack: LocalStack, wrong: tuple[str, str]) -> None:
+    before = _audio_keys(stack)
+    parts: Any = [("file", ("big.wav", wav(700.0))), (wrong[0], (None, wrong[1]))]  # sent in this order
+
+    answer = requests.post(_url(stack, "/api/v1/transcribe/"), headers=_headers(stack), files=parts, timeout=60)
+
+    assert (answer.status_code, answer.json()["field"]) == (400, wrong[0])
+    assert _open_uploads(stack) == []
+    assert _audio_keys(stack) == before
+
+
 def test_a_connection_that_breaks_leaves_nothing_behind(stack: LocalStack) -> None:
     before = _audio_keys(stack)
     target = urlsplit(stack.ready["base_url"])
@@ -88,7 +100,7 @@ def test_a_connection_that_breaks_leaves_nothing_behind(stack: LocalStack) -> No
         '--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
     )
     with socket.create_connection((target.hostname or "", target.port or 0)) as sock:
-        sock.sendall(head.encode() + bytes(20_000_000))
+        sock.sendall(head.encode() + wav(1.0) + bytes(20_000_000))
         deadline = time.monotonic() + 20
         while not _open_uploads(stack) and time.monotonic() < deadline:
             time.sleep(0.05)

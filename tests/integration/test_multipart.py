@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.api import multipart
 from functions.api.multipart import Destination, ReceivedForm, receive_form
-from shared.adapters.s3_uploads import UploadBucket
+from shared.adapters.s3_uploads import Part, UploadBucket
 from shared.bootstrap import Services
 from shared.domain.errors import InvalidRequest, PayloadTooLarge, RequestError, RequestTimedOut
 from shared.services.uploads import Uploads
+from tests.integration.conftest import Customer
+from tests.media import wav
 
 BOUNDARY = "--------boundary"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -74,7 +79,7 @@ async def _chunks(
 
 
 def _receive(bucket: UploadBucket, chunks: AsyncIterator[bytes], content_type: str = CONTENT_TYPE) -> ReceivedForm:
-    destination = Destination(bucket=bucket, key=KEY, admit=lambda: None)
+    destination = Destination(bucket=bucket, key=KEY, admit=lambda _texts, _head: None)
     return asyncio.run(receive_form(chunks, content_type, destination))
 
 
@@ -123,6 +128,39 @@ def test_a_broken_connection_leaves_no_multipart_upload_behind(bucket: UploadBuc
 
 
 @pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("call", ["begin", "put_part", "complete"])
+def test_a_request_that_is_cancelled_during_a_call_to_s3_leaves_nothing(
+    bucket: UploadBucket, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that makes the call cannot be interrupted, so its effect comes after the cancellation."""
+    bucket._client.delete_object(Bucket=bucket.name, Key=KEY)
+    real, entered, cancelled = getattr(bucket, call), threading.Event(), threading.Event()
+
+    def slow(*arguments: object) -> object:
+        entered.set()
+        assert cancelled.wait(10)
+        return real(*arguments)
+
+    monkeypatch.setattr(bucket, call, slow)
+
+    async def scenario() -> None:
+        destination = Destination(bucket=bucket, key=KEY, admit=lambda _texts, _head: None)
+        chunks = _chunks(Body().file(b"x" * 12_000_000).wire())
+        request = asyncio.create_task(receive_form(chunks, CONTENT_TYPE, destination))
+        await asyncio.to_thread(entered.wait, 10)
+        request.cancel()
+        await asyncio.sleep(0.05)
+        cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    asyncio.run(scenario())
+
+    assert _open_uploads(bucket) == 0
+    assert bucket.find(KEY) is None
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_a_form_that_breaks_off_is_refused_and_leaves_nothing(bucket: UploadBucket) -> None:
     bucket._client.delete_object(Bucket=bucket.name, Key=KEY)
 
@@ -135,7 +173,9 @@ def test_a_form_that_breaks_off_is_refused_and_leaves_nothing(bucket: UploadBuck
 
 @pytest.mark.usefixtures("small_parts")
 def test_who_may_not_submit_is_told_before_the_body_is_taken_in(bucket: UploadBucket) -> None:
-    def refuse() -> None:
+    def refuse(texts: Mapping[str, Sequence[str]], head: bytes) -> None:
+        assert texts == {"language": ["en"]}
+        assert head == b"x" * multipart.HEAD_BYTES
         raise PayloadTooLarge("no")
 
     destination = Destination(bucket=bucket, key=KEY, admit=refuse)
@@ -143,7 +183,7 @@ def test_who_may_not_submit_is_told_before_the_body_is_taken_in(bucket: UploadBu
 
     async def counted() -> AsyncIterator[bytes]:
         nonlocal sent
-        async for chunk in _chunks(Body().file(b"x" * 50_000_000).wire()):
+        async for chunk in _chunks(Body().text("language", "en").file(b"x" * 50_000_000).wire()):
             sent += len(chunk)
             yield chunk
 
@@ -152,6 +192,59 @@ def test_who_may_not_submit_is_told_before_the_body_is_taken_in(bucket: UploadBu
 
     assert sent < 6_000_000
     assert _open_uploads(bucket) == 0
+
+
+LARGE = 9 * 1024 * 1024  # over PART_BYTES
+
+
+def _post(api: TestClient, customer: Customer, body: Body) -> Any:
+    headers = customer.headers | {"Content-Type": CONTENT_TYPE}
+    return api.post("/api/v1/transcribe/", content=body.wire(), headers=headers)
+
+
+@pytest.fixture
+def sent(bucket: UploadBucket, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The parts that went to S3, as their numbers."""
+    numbers: list[int] = []
+    put_part = bucket.put_part
+
+    def counted(key: str, multipart_id: str, number: int, body: bytes) -> Part:
+        numbers.append(number)
+        return put_part(key, multipart_id, number, body)
+
+    monkeypatch.setattr(bucket, "put_part", counted)
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (Body().text("language", "klingon").file(b"\0" * LARGE), "language"),
+        (Body().text("max_credits", "much").file(b"\0" * LARGE), "max_credits"),
+        (Body().file(b"PK\x03\x04" + b"\0" * LARGE), "file"),
+        (Body().file(b"#EXTM3U\n" + b"x" * LARGE), "file"),
+    ],
+)
+def test_what_is_wrong_at_the_beginning_is_told_before_the_rest_is_taken_in(
+    body: Body, field: str, api: TestClient, funded: Customer, bucket: UploadBucket, sent: list[int]
+) -> None:
+    answer = _post(api, funded, body)
+
+    assert (answer.status_code, answer.json()["field"]) == (400, field)
+    assert sent == []
+    assert _open_uploads(bucket) == 0
+
+
+def test_a_breakdown_before_there_is_a_job_leaves_no_recording_behind(
+    api: TestClient, services: Services, funded: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_arguments: object, **_named: object) -> None:
+        raise RuntimeError("any")
+
+    monkeypatch.setattr(services.submissions, "submit", break_down)
+
+    assert _post(api, funded, Body().file(wav(600))).status_code == 500
+    assert services.bucket.find(f"audio/{funded.account_id}/") == []
 
 
 def test_a_body_over_the_limit_is_refused_with_another_way_in(
@@ -176,7 +269,7 @@ def test_a_body_that_stops_coming_is_given_up_on(bucket: UploadBucket, monkeypat
 
 def test_a_body_that_drips_is_given_up_on(bucket: UploadBucket) -> None:
     ticks = iter(range(0, 1_000_000, 10))
-    destination = Destination(bucket=bucket, key=KEY, admit=lambda: None)
+    destination = Destination(bucket=bucket, key=KEY, admit=lambda _texts, _head: None)
     dripping = _chunks(Body().file(b"x" * 1_000).wire(), (1,))
 
     with pytest.raises(RequestTimedOut, match="slowly"):

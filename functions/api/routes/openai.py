@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from functions.api import schemas
 from functions.api.fields import Fields, quote
-from functions.api.forms import Asked, Form, TranscriptionForm, check_multipart, parse_asked, the_file
+from functions.api.forms import Asked, OpenAiForm, TranscriptionForm, check_multipart, parse_asked, the_file
 from functions.api.routes.transcribe import CallerDep
 from functions.api.submitting import Caller, jobs_path, nothing_left_behind, submit, take_received
 from shared.domain.errors import InvalidRequest, RequestError
@@ -67,7 +67,7 @@ class Wanted:
     responses=schemas.answers(200, None, 402, 413, 415, 429),
     openapi_extra={"requestBody": schemas.OPENAI_FORM},
 )
-async def transcriptions(caller: CallerDep, form: Form) -> Response:
+async def transcriptions(caller: CallerDep, form: OpenAiForm) -> Response:
     """OpenAI's `audio.transcriptions.create`: waits for the transcript and answers with it.
 
     When the host's time is up the answer is a 504 that names the job; it goes on, and the same request sent again
