@@ -84,7 +84,11 @@ def _s3(environ: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if "HTTP_X_AMZ_TAGGING" in environ:
             yield "s3:PutObjectTagging", resource
         if source := environ.get("HTTP_X_AMZ_COPY_SOURCE"):
-            yield "s3:GetObject", urllib.parse.unquote(source).lstrip("/").partition("?")[0]
+            original = urllib.parse.unquote(source).lstrip("/").partition("?")[0]
+            yield "s3:GetObject", original
+            yield "s3:PutObjectTagging", resource  # a copy sets tags: those it is told, or the original's
+            if environ.get("HTTP_X_AMZ_TAGGING_DIRECTIVE") != "REPLACE":
+                yield "s3:GetObjectTagging", original
 
 
 def _body(environ: dict[str, Any]) -> dict[str, Any]:

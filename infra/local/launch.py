@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,11 +29,14 @@ class LocalStack:
     """``with LocalStack("--no-worker") as stack:`` - a stack of its own, stopped at the end.
 
     ``ready`` is the ready file's content. Arguments are those of ``python -m infra.local``. Start it from a thread that
-    lives as long as the stack shall: on Linux the stack ends with the thread that started it.
+    lives as long as the stack shall: on Linux the stack ends with the thread that started it. Where LOCAL_STACK_CALLS
+    names a folder, each stack writes which AWS calls were made into a file of its own there.
     """
 
     def __init__(self, *arguments: str) -> None:
-        self._arguments = arguments
+        folder = os.environ.get("LOCAL_STACK_CALLS")
+        calls = ("--calls-file", str(Path(folder, str(uuid.uuid4())))) if folder else ()
+        self._arguments = (*calls, *arguments)
         self._directory = tempfile.TemporaryDirectory(prefix="local-stack-")
         self.ready: dict[str, Any] = {}
         self.ready_file = Path(self._directory.name, "ready.json")

@@ -93,9 +93,10 @@ class Bucket:
         )
 
     def copy(self, source: str, target: str) -> None:
-        """Copy an object inside the bucket, large ones in parts. Raises ObjectMissing."""
+        """Copy an object inside the bucket, without its tags; large ones in parts. Raises ObjectMissing."""
         try:
-            self._client.copy({"Bucket": self.name, "Key": source}, self.name, target)
+            extra: Any = {"TaggingDirective": "REPLACE"}
+            self._client.copy({"Bucket": self.name, "Key": source}, self.name, target, ExtraArgs=extra)
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
                 raise ObjectMissing(source) from error

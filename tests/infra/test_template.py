@@ -13,15 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.local import template as templates
 from infra.stage_lambda import handlers_by_artefact
 from shared.domain.deliveries import DeliveryState
 from shared.domain.jobs import JobState
 from shared.metrics import METRICS
+from tests.infra.policies import RESOURCES, SOURCE, as_list, flat
 from tests.infra.repository import ROOT
 
-SOURCE = templates.read(ROOT / "template.yaml")
-RESOURCES: dict[str, dict[str, Any]] = SOURCE["Resources"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 # What nobody's policy may name as a whole; each exception with its reason.
@@ -40,21 +38,9 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
     """Every statement that lets somebody do something, with the resource it stands in."""
     for name, role in of_type("AWS::IAM::Role").items():
         for policy in role.get("Policies", []):
-            yield from ((name, each) for each in _flat(policy["PolicyDocument"]["Statement"]))
+            yield from ((name, each) for each in flat(policy["PolicyDocument"]["Statement"]))
     for name, policy in (of_type("AWS::IAM::ManagedPolicy") | of_type("AWS::IAM::Policy")).items():
-        yield from ((name, each) for each in _flat(policy["PolicyDocument"]["Statement"]))
-
-
-def _flat(nodes: list[Any]) -> Iterator[dict[str, Any]]:
-    for node in nodes:
-        if "Fn::If" in node:
-            yield from _flat([each for each in node["Fn::If"][1:] if "Effect" in each or "Fn::If" in each])
-        else:
-            yield node
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+        yield from ((name, each) for each in flat(policy["PolicyDocument"]["Statement"]))
 
 
 # ---- Least privilege -------------------------------------------------------------------------------------------------
