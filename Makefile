@@ -20,9 +20,10 @@ step = printf '  %-26s' '$(1)'; if out=$$( { $(2); } 2>&1 ); then echo ok; else 
 tool = .venv-tools/$(1)/.installed-$(shell cksum < requirements/tools/$(1).txt | cut -d' ' -f1)
 SAM := $(call tool,sam)
 CHECKOV := $(call tool,checkov)
+PYANNOTE := $(call tool,test-pyannote)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo local test check format openapi soak fuzz storm bench bench-intake bench-cold build check-deploy deploy smoke destroy upgrade clean
+.PHONY: help setup demo local test check format openapi test-pyannote soak fuzz storm bench bench-intake bench-cold build check-deploy deploy smoke destroy upgrade clean
 
 help: ## This list
 	@printf '\n  AudioToText: speech to text in your own cloud.\n\n'
@@ -85,6 +86,12 @@ $(CHECKOV):
 	@infra/setup_tool.sh checkov
 	@touch $@
 
+# torchaudio's compiled part wants CUDA's libraries even beside a torch without them; pyannote uses none of it.
+$(PYANNOTE):
+	@infra/setup_tool.sh test-pyannote with-dependencies
+	@$(@D)/bin/python -c 'import torchaudio' 2>/dev/null || rm -f $(@D)/lib/python3*/site-packages/torchaudio/lib/*.so
+	@touch $@
+
 openapi: setup ## Write docs/openapi.json from the code
 	@$(PY) -m functions.api.openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 	@$(PY) -m functions.api.reference > docs/reference.md.new && mv docs/reference.md.new docs/reference.md
@@ -97,6 +104,11 @@ fuzz: setup ## Thousands of generated requests against the local stack, held aga
 
 storm: setup ## 500 webhooks to a receiver that fails in every way, with deaths at random points
 	@STORM_EVENTS=500 $(PY) -m pytest -q -s tests/integration/test_webhook_storm.py
+
+# Its own pytest, away from pyproject.toml: torch warns of itself.
+test-pyannote: setup $(PYANNOTE) ## pyannote's true code path, on random weights made by the test (2 GB of torch, once)
+	@.venv-tools/test-pyannote/bin/python -m pytest -q -c /dev/null --rootdir=. -p no:cacheprovider \
+		--confcutdir=tests/pyannote tests/pyannote/speakers.py --disable-warnings $(ARGS)
 
 bench: setup ## What the service adds to what the engines take
 	@$(PY) -m tests.benchmarks.overhead $(ARGS)

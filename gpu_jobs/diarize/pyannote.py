@@ -6,6 +6,8 @@ memory: pyannote's own decoder needs FFmpeg's shared libraries, which the image 
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,6 +21,8 @@ from gpu_jobs.diarize import SpeakerCount
 from gpu_jobs.transcribe import SecondsDone
 from shared.domain.errors import JobFailure
 from shared.domain.transcripts import Turn
+
+logger = logging.getLogger(__name__)
 
 REPOSITORY = "pyannote/speaker-diarization-community-1"
 REVISION = "3533c8cf8e369892e6b79ff1bf80f7b0286a54ee"
@@ -59,12 +63,23 @@ class PyannoteDiarizer:
         known = {name: value for name, value in asdict(count or SpeakerCount()).items() if value is not None}
         hook = _Hook(recording.duration_seconds, on_progress)
         with self._lock:
-            try:
-                found = self._loaded()({"waveform": waveform, "sample_rate": SAMPLE_RATE_HZ}, hook=hook, **known)
-            except (RuntimeError, ValueError) as error:
-                raise JobFailure("engine_failed", "The speaker engine failed on this recording.") from error
+            found = self._run({"waveform": waveform, "sample_rate": SAMPLE_RATE_HZ}, hook=hook, **known)
         on_progress(recording.duration_seconds)
         return _turns(found.speaker_diarization, recording.duration_seconds)
+
+    def _run(self, file: dict[str, Any], **options: Any) -> Any:
+        """pyannote's answer. A device that runs out of memory gets half as many windows at once."""
+        pipeline = self._loaded()
+        while True:
+            try:
+                return pipeline(file, **options)
+            except (RuntimeError, ValueError) as error:
+                largest = max(pipeline.segmentation_batch_size, pipeline.embedding_batch_size)
+                if "out of memory" not in str(error).lower() or largest == 1:
+                    raise JobFailure("engine_failed", "The speaker engine failed on this recording.") from error
+                pipeline.segmentation_batch_size = max(1, pipeline.segmentation_batch_size // 2)
+                pipeline.embedding_batch_size = max(1, pipeline.embedding_batch_size // 2)
+                logger.warning("batch_halved", extra={"batch_size": largest // 2})
 
     def _loaded(self) -> Any:
         if self._pipeline is None:
@@ -79,6 +94,7 @@ class _Hook:
 
     def __init__(self, duration_seconds: float, on_progress: SecondsDone) -> None:
         self._duration_seconds, self._on_progress = duration_seconds, on_progress
+        self._done = -1.0
 
     def __call__(
         self,
@@ -91,11 +107,15 @@ class _Hook:
         """Told by pyannote after each batch."""
         if step in self.STEPS and completed is not None and total:
             share = (self.STEPS.index(step) + completed / total) / len(self.STEPS)
-            self._on_progress(share * self._duration_seconds)
+            done = float(share * self._duration_seconds)
+            if done > self._done:  # it starts again with smaller batches
+                self._done = done
+                self._on_progress(done)
 
 
 def load_pipeline(settings: PyannoteSettings) -> Any:
     """The pipeline, on its device. Raises JobFailure engine_failed when it cannot be had."""
+    os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # or it reports each recording's length to its makers
     try:
         import torch
         from pyannote.audio import Pipeline

@@ -50,7 +50,7 @@ def test_what_is_installed_needs_nothing_of_a_gpu() -> None:
     [
         (("functions", "shared"), LAMBDA_FILES),
         (("gpu_jobs",), ("worker", "tools/pyannote", "tools/vllm")),
-        (("infra", "tests"), (*LAMBDA_FILES, "worker", "dev", "accuracy", "tools/bench")),
+        (("infra", "tests"), (*LAMBDA_FILES, "worker", "dev", "accuracy", "tools/bench", "tools/test-pyannote")),
     ],
     ids=["lambda", "worker", "dev"],
 )
