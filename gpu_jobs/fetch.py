@@ -83,6 +83,11 @@ class Fetcher:
 
     def fetch(self, url: str, folder: Path, on_bytes: OnBytes = lambda _count: None) -> Fetched:
         """The recording behind ``url``, as a file in ``folder``. Raises JobFailure (``source_…``)."""
+        fetched = self._fetch(url, folder, on_bytes)
+        check_length(fetched.path, self.settings.max_duration_seconds)
+        return fetched
+
+    def _fetch(self, url: str, folder: Path, on_bytes: OnBytes) -> Fetched:
         from gpu_jobs import fetch_site
 
         if not fetch_site.is_known_site(url):
@@ -152,6 +157,26 @@ def check_media(head: bytes, size_bytes: int | None = None) -> None:
                 f"The address leads to {problem.looks_like}, not to audio or video. "
                 "Please check that it opens the recording itself.",
             ) from problem
+
+
+def check_length(path: Path, max_duration_seconds: float) -> None:
+    """Return unless the recording's headers say that it is too long; what they do not tell, decoding does."""
+    with path.open("rb") as file:
+        try:
+            seconds = probe(ByteSource.of_file(file)).duration_seconds
+        except NotMedia:
+            return
+    if seconds is not None and seconds > max_duration_seconds:
+        raise too_long(max_duration_seconds)
+
+
+def too_long(max_duration_seconds: float) -> JobFailure:
+    """The failure of a recording that is longer than a job can take."""
+    return JobFailure(
+        "source_too_long",
+        f"The recording is longer than {max_duration_seconds / 3600:g} hours, the most one job can take. "
+        "Please split it and upload the parts.",
+    )
 
 
 _WHAT_NEXT = {

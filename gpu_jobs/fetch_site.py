@@ -146,15 +146,14 @@ def _check_kind(info: dict[str, Any] | None) -> None:
 
 
 def _check(info: dict[str, Any] | None, max_duration_seconds: float) -> None:
+    from gpu_jobs.fetch import too_long
+
     _check_kind(info)
     assert info is not None
     if info.get("is_live") or info.get("live_status") in {"is_live", "is_upcoming", "post_live"}:
         raise JobFailure("source_is_live", "The address is a live stream. Please send it once the recording is there.")
     if (info.get("duration") or 0) > max_duration_seconds:
-        raise JobFailure(
-            "source_too_long",
-            f"The recording is longer than {max_duration_seconds / 3600:g} hours, the most one job can take.",
-        )
+        raise too_long(max_duration_seconds)
 
 
 def _fetched(folder: Path, title: str) -> Fetched:

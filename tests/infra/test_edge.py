@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from functions.api.routes import openai
 from infra.local import template
 from infra.local.edge import TOO_LARGE, pick_origin
 
@@ -28,7 +29,7 @@ process.stdout.write(JSON.stringify(events.map((event) => {
 GIB = 1024**3
 CASES: list[tuple[str, str, str | None]] = [
     (method, path, length)
-    for method in ("POST", "GET", "PUT")
+    for method in ("POST", "GET", "HEAD", "PUT")
     for path in (
         "/api/v1/transcribe/",
         "/api/v1/transcribe",
@@ -86,6 +87,24 @@ def test_a_body_that_is_too_large_for_both_is_refused_with_another_way_in() -> N
     body = json.loads(answer["answer"]["body"])
     assert answer["answer"]["statusCode"] == 413
     assert body == {"error": "payload_too_large", "message": TOO_LARGE, "request_id": "r-1"}
+
+
+def test_a_chunked_body_goes_where_any_length_is_taken() -> None:
+    event = _event("POST", "/api/v1/transcribe", None)
+    event["request"]["headers"]["transfer-encoding"] = {"value": "chunked"}
+
+    (answer,) = _run([event])
+
+    assert answer["picked"] == "modal"
+
+
+def test_an_answer_that_waits_for_its_transcript_comes_before_cloudfront_gives_up() -> None:
+    resources = template.read(TEMPLATE)["Resources"]
+    origins = resources["Distribution"]["Properties"]["DistributionConfig"]["Origins"]
+    patience = {each["Id"]: each["CustomOriginConfig"]["OriginReadTimeout"] for each in origins}
+
+    assert patience["modal"] >= openai.HOST_WAIT_SECONDS + 5
+    assert min(29, patience["api"]) >= openai.LAMBDA_WAIT_SECONDS + 5
 
 
 def test_a_request_is_passed_on_unchanged() -> None:

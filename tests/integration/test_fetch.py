@@ -123,6 +123,15 @@ def test_a_file_that_grows_over_the_limit_is_cut(tmp_path: Path) -> None:
     assert _failure({"/a": Reply(body=_mp3(), claims_bytes=-1)}, "/a", tmp_path, settings).code == "source_too_large"
 
 
+def test_a_file_that_is_too_long_is_refused_by_its_length(tmp_path: Path) -> None:
+    settings = replace(LOCAL, max_duration_seconds=1.0)
+
+    failure = _failure({"/a.mp3": Reply(body=_mp3())}, "/a.mp3", tmp_path, settings)
+
+    assert failure.code == "source_too_long"
+    assert "split it" in failure.message
+
+
 def test_a_server_that_breaks_off_once_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpu_jobs.fetch.PAUSE_SECONDS", 0.0)
     replies = iter([Reply(body=_mp3()[:5000], claims_bytes=len(_mp3())), Reply(body=_mp3())])

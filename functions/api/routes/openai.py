@@ -32,7 +32,7 @@ from shared.services.exports import CONTENT_TYPES, ExportRequest
 router = APIRouter(tags=["OpenAI-compatible"])
 
 LAMBDA_WAIT_SECONDS = 24.0  # API Gateway ends a request after 29
-HOST_WAIT_SECONDS = 140.0  # Modal's web functions after 150
+HOST_WAIT_SECONDS = 50.0  # the template's CloudFront after 60, Modal's web functions after 150
 POLL_SECONDS = 0.4
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 MODELS = {"whisper-1": Model.LARGE_V3} | {model.value: model for model in Model}
