@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from functions.api.once import Asker
 from shared.bootstrap import Services
 from shared.domain.accounts import Principal, Scope
 from shared.domain.errors import InvalidRequest, Unauthorized
@@ -58,3 +59,15 @@ async def _idempotency_key(request: Request) -> str | None:
 
 
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+
+
+async def _maker(principal: MayManage, services: ServicesDep, idempotency_key: IdempotencyKey) -> Asker:
+    return Asker(services, principal, idempotency_key)
+
+
+async def _sender(principal: MayTranscribe, services: ServicesDep, idempotency_key: IdempotencyKey) -> Asker:
+    return Asker(services, principal, idempotency_key)
+
+
+MayManageOnce = Annotated[Asker, Depends(_maker)]
+MayTranscribeOnce = Annotated[Asker, Depends(_sender)]

@@ -89,6 +89,15 @@ def submit(caller: Caller, asked: Asked, taken: Taken, *, path: str) -> tuple[JS
     return respond(caller, submitted), submitted
 
 
+def answered_before(caller: Caller, asked: Asked, submission: Submission) -> JSONResponse | None:
+    """What the same request was answered when its recording could still be looked at, if it was sent before."""
+    if asked.dry_run:
+        return None
+    same = replace(take_elsewhere(caller, asked, submission).submission, retention_days=asked.retention_days)
+    submitted = caller.services.submissions.answered_before(same, caller.idempotency_key)
+    return None if submitted is None else respond(caller, submitted)
+
+
 @contextlib.contextmanager
 def nothing_left_behind(services: Services, received: TranscriptionForm) -> Iterator[list[Submitted | None]]:
     """Delete what was streamed into the bucket unless a submission put into the list has taken it."""

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from shared.adapters.dynamodb.deliveries import DeliveryPage, DeliveryQuery
 from shared.adapters.dynamodb.endpoints import EndpointMoved
+from shared.adapters.dynamodb.transactions import Refused, Write
 from shared.domain import deliveries as steps
 from shared.domain import endpoints as rules
 from shared.domain.deliveries import Delivery, DeliveryId, DeliveryState
@@ -24,6 +25,7 @@ from shared.domain.endpoints import (
 )
 from shared.domain.errors import Conflict, InvalidRequest, NotFound
 from shared.domain.ids import AccountId
+from shared.services.requests import check_claim
 from shared.services.webhooks import WebhookPorts, Webhooks
 
 MAX_REPLAYS = 500  # in one request; the answer says where to go on
@@ -44,6 +46,14 @@ TEST_PAYLOAD = json.dumps(
 )
 
 
+Also = Callable[[Endpoint], tuple[Write, ...]]
+
+
+def no_writes(_endpoint: Endpoint) -> tuple[Write, ...]:
+    """Nothing else to be written."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
     """How many deliveries were queued again; ``position`` is None when that was all of them."""
@@ -60,8 +70,13 @@ class Endpoints:
         self._webhooks = webhooks
         self._new_id = new_id
 
-    def create(self, account_id: AccountId, wish: EndpointWish, secret: str | None = None) -> Endpoint:
-        """A new endpoint. Raises Conflict at the account's limit, InvalidRequest for a secret of wrong form."""
+    def create(
+        self, account_id: AccountId, wish: EndpointWish, secret: str | None = None, also: Also = no_writes
+    ) -> Endpoint:
+        """A new endpoint, stored together with what ``also`` makes of it.
+
+        Raises Conflict at the account's limit, InvalidRequest for a secret of wrong form, ClaimLost.
+        """
         text = check_secret(secret) if secret else make_secret(self._ports.random_bytes())
         endpoint = Endpoint(
             account_id=account_id,
@@ -72,7 +87,12 @@ class Endpoints:
             created_at=self._ports.now(),
             description=wish.description,
         )
-        return self._ports.endpoints.create(rules.update(endpoint, wish))
+        wanted = rules.update(endpoint, wish)
+        try:
+            return self._ports.endpoints.create(wanted, also(wanted))
+        except Refused as error:
+            check_claim(error)
+            raise
 
     def of_account(self, account_id: AccountId) -> list[Endpoint]:
         """The account's endpoints, oldest first."""
@@ -94,10 +114,10 @@ class Endpoints:
         """Change what its owner may change. Raises Conflict when it was changed at the same moment."""
         return self._write(rules.update(endpoint, wish))
 
-    def rotate(self, endpoint: Endpoint, secret: str | None = None) -> Endpoint:
-        """A new secret; for a day messages carry the signatures of both. Raises Conflict."""
+    def rotate(self, endpoint: Endpoint, secret: str | None = None, also: Also = no_writes) -> Endpoint:
+        """A new secret; for a day messages carry the signatures of both. Raises Conflict, ClaimLost."""
         text = check_secret(secret) if secret else make_secret(self._ports.random_bytes())
-        return self._write(rules.rotate(endpoint, text, self._ports.now()))
+        return self._write(rules.rotate(endpoint, text, self._ports.now()), also)
 
     def delete(self, endpoint: Endpoint) -> None:
         """Remove the endpoint; what was on its way to it is dropped. Raises NotFound."""
@@ -168,8 +188,11 @@ class Endpoints:
         self._webhooks.enqueue(stored.delivery_id)
         return stored
 
-    def _write(self, endpoint: Endpoint) -> Endpoint:
+    def _write(self, endpoint: Endpoint, also: Also = no_writes) -> Endpoint:
         try:
-            return self._ports.endpoints.replace(endpoint)
+            return self._ports.endpoints.replace(endpoint, also(endpoint))
+        except Refused as error:
+            check_claim(error)
+            raise
         except EndpointMoved as error:
             raise Conflict("The endpoint was changed at the same moment. Read it again and retry.") from error

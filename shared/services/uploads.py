@@ -37,6 +37,14 @@ class UploadState:
     parts: tuple[Part, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """A form that brings an upload in with one POST."""
+
+    form: PostTicket
+    expires_at: datetime
+
+
 class Uploads:
     """The way in for large recordings."""
 
@@ -48,8 +56,8 @@ class Uploads:
         self._now = now
         self._new_id = new_id
 
-    def plan(self, account_id: AccountId, announced: Announcement) -> tuple[Upload, PostTicket | None]:
-        """A new upload; with the form to POST, or None when it goes in parts. Raises InvalidRequest (size)."""
+    def plan(self, account_id: AccountId, announced: Announcement) -> Upload:
+        """A new upload. Raises InvalidRequest (size)."""
         if not 0 < announced.size_bytes <= rules.MAX_UPLOAD_BYTES:
             limit = f"{rules.MAX_UPLOAD_BYTES // 1000**3} GB"
             raise InvalidRequest(f"'size' must be the file's size in bytes, from 1 to {limit}.", field="size")
@@ -68,16 +76,22 @@ class Uploads:
             multipart_id=multipart_id,
         )
         self._bucket.put(rules.plan_key(account_id, upload_id), _to_json(upload), "application/json")
-        if multipart_id is not None:
-            return upload, None
-        ticket = self._uploads.presign_post(
+        return upload
+
+    def ticket(self, upload: Upload) -> Ticket | None:
+        """The form to POST, good for an hour at most; None for an upload in parts."""
+        key, now = rules.upload_key(upload.account_id, upload.upload_id), self._now()
+        lifetime = min(rules.URLS_LIVE_FOR, upload.expires_at - now)
+        if upload.multipart_id is not None:
+            return None
+        form = self._uploads.presign_post(
             key,
             content_type=upload.content_type,
             size_bytes=upload.size_bytes,
             tag=rules.UNUSED_TAG,
-            lifetime=rules.URLS_LIVE_FOR,
+            lifetime=lifetime,
         )
-        return upload, ticket
+        return Ticket(form=form, expires_at=now + lifetime)
 
     def get(self, account_id: AccountId, upload_id: str) -> Upload:
         """The plan. Raises NotFound, for another account's and for an expired one too."""

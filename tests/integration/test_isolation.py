@@ -64,7 +64,7 @@ def _an_id_of(services: Services, customer: Customer, path: str) -> str:
         return services.keys.of_account(customer.account_id)[0].key_id
     if path.startswith("/api/v1/uploads/"):
         announced = Announcement(filename="talk.mp3", content_type="audio/mpeg", size_bytes=1_000)
-        return services.uploads.plan(customer.account_id, announced)[0].upload_id
+        return services.uploads.plan(customer.account_id, announced).upload_id
     wish = EndpointWish(url="https://example.com/hook", events=frozenset(EventType))
     endpoint = services.endpoints.create(customer.account_id, wish)
     if path.startswith("/api/v1/webhooks/"):

@@ -117,7 +117,7 @@ def _variables(services: Services, customer: Customer, each: Endpoint) -> dict[s
         found["TRANSCRIPTION"] = put_job(services, customer.account_id, state).job_id
     elif each.id_name == "UPLOAD":
         announced = Announcement(filename="a.mp3", content_type="audio/mpeg", size_bytes=20_000_000, in_parts=True)
-        found["UPLOAD"] = services.uploads.plan(customer.account_id, announced)[0].upload_id
+        found["UPLOAD"] = services.uploads.plan(customer.account_id, announced).upload_id
     elif each.id_name == "KEY_ID":
         found["KEY_ID"] = services.keys.create(customer.account_id, "another")[0].key_id
     elif each.id_name is not None:

@@ -64,8 +64,8 @@ class Wanted:
 @router.post(
     "/audio/transcriptions/",
     summary="Transcribe (OpenAI's API)",
-    responses=schemas.answers(200, None, 402, 413, 415, 429),
-    openapi_extra={"requestBody": schemas.OPENAI_FORM},
+    responses=schemas.answers(200, None, 402, 409, 413, 415, 422, 429),
+    openapi_extra={"requestBody": schemas.OPENAI_FORM, "parameters": [schemas.IDEMPOTENCY_PARAMETER]},
 )
 async def transcriptions(caller: CallerDep, form: OpenAiForm) -> Response:
     """OpenAI's `audio.transcriptions.create`: waits for the transcript and answers with it.

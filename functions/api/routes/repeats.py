@@ -15,7 +15,10 @@ from functions.api.results import find_job
 from functions.api.routes.transcribe import CallerDep
 from functions.api.submitting import Caller, Taken, jobs_path, respond, submit, submitted_view
 from shared.domain.errors import InvalidRequest
+from shared.domain.idempotency import Answer
 from shared.domain.reruns import RerunStage, RerunWish
+from shared.services.requests import Once, Turn
+from shared.services.submissions import Submitted
 
 router = APIRouter(tags=["Transcriptions"])
 
@@ -28,7 +31,8 @@ _FIELDS = frozenset({"stage", "num_speakers", "min_speakers", "max_speakers", "w
     "/transcribe/{id}/retry/",
     summary="Try a failed transcription again",
     status_code=202,
-    responses=schemas.answers(202, schemas.Submitted, 402, 404, 409, 429),
+    responses=schemas.answers(202, schemas.Submitted, 402, 404, 409, 422, 429),
+    openapi_extra={"parameters": [schemas.IDEMPOTENCY_PARAMETER]},
 )
 def retry(caller: CallerDep, job_id: JobPath) -> JSONResponse:
     """A new transcription of the same recording with the same options; nothing is uploaded again.
@@ -37,10 +41,24 @@ def retry(caller: CallerDep, job_id: JobPath) -> JSONResponse:
     """
     services, path = caller.services, jobs_path(caller.request)
     failed = find_job(caller.request, services, caller.principal, job_id)
-    submitted = services.repeats.retry(
-        caller.principal, failed, lambda job: submitted_view(job, path, ()), caller.request.state.request_id
+    done: list[Submitted] = []
+
+    def effect(turn: Turn) -> Answer:
+        submitted = services.repeats.retry(
+            caller.principal, failed, lambda job: submitted_view(job, path, ()), caller.request.state.request_id
+        )
+        turn.settle(submitted.answer)  # it may be noted later than it is done: done again, it makes the same job
+        done.append(submitted)
+        return submitted.answer
+
+    once = Once(
+        account_id=caller.principal.account_id,
+        idempotency_key=caller.idempotency_key,
+        operation="retry",
+        content={"id": failed.job_id},
     )
-    return respond(caller, submitted)
+    answered = services.requests.carry_out(once, effect)
+    return respond(caller, done[0] if done else Submitted(answer=answered.answer, replayed=True))
 
 
 @router.post(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from fastapi import APIRouter
@@ -14,7 +15,7 @@ from functions.api.fields import Fields
 from functions.api.forms import clean_filename, parse_asked, read_json_texts
 from functions.api.recordings import measure_source
 from functions.api.routes.transcribe import CallerDep
-from functions.api.submitting import Caller, jobs_path, submit, take_elsewhere
+from functions.api.submitting import Caller, answered_before, jobs_path, submit, take_elsewhere
 from shared.domain.errors import InvalidRequest
 from shared.domain.urls import UnsafeUrl, WebUrl, parse_source_url
 from shared.services.submissions import Submission
@@ -49,16 +50,23 @@ def _create(caller: Caller, texts: dict[str, list[str]]) -> JSONResponse:
     allow_loopback = caller.services.settings.allow_loopback_webhooks
     asked = parse_asked(texts, also=frozenset({"url"}), allow_loopback=allow_loopback)
     url = _checked_url(Fields(texts).text("url"), allow_loopback=allow_loopback)
-    seconds = None if _is_page(url) else _estimate(url, allow_loopback=allow_loopback)
-    submission = Submission(
+    named = Submission(
         principal=caller.principal,
         options=asked.options,
         filename=clean_filename(unquote(urlsplit(url.target).path)),
         content_type="application/octet-stream",
         size_bytes=0,  # known when it has been fetched
-        duration_seconds=seconds,
+        duration_seconds=None,
         source_url=url.text,
     )
+    try:
+        seconds = None if _is_page(url) else _estimate(url, allow_loopback=allow_loopback)
+    except InvalidRequest:
+        answered = answered_before(caller, asked, named)
+        if answered is None:
+            raise
+        return answered
+    submission = replace(named, duration_seconds=seconds)
     response, _ = submit(caller, asked, take_elsewhere(caller, asked, submission), path=jobs_path(caller.request))
     return response
 

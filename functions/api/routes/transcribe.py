@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -17,13 +18,16 @@ from functions.api.recordings import measure_stored
 from functions.api.results import find_job, job_response
 from functions.api.submitting import (
     Caller,
+    answered_before,
     jobs_path,
     nothing_left_behind,
     submit,
     take_elsewhere,
     take_received,
 )
-from shared.domain.errors import InvalidRequest
+from shared.domain.errors import InvalidRequest, RequestError
+from shared.domain.ids import UploadId
+from shared.domain.uploads import upload_key
 from shared.services.submissions import Submission
 
 router = APIRouter(tags=["Transcriptions"])
@@ -94,15 +98,29 @@ def _create_from_upload(caller: Caller, texts: dict[str, list[str]]) -> JSONResp
     if not upload_id:
         message = "Name an upload of POST /api/v1/uploads/ in 'upload_id', or send multipart/form-data with a 'file'."
         raise InvalidRequest(message, field="upload_id")
-    upload, stored = services.uploads.arrived(account_id, upload_id)
-    submission = Submission(
+    named = Submission(
         principal=caller.principal,
         options=asked.options,
+        filename="",
+        content_type="",
+        size_bytes=0,
+        duration_seconds=None,
+        stored_key=upload_key(account_id, UploadId(upload_id)),
+    )
+    try:
+        upload, stored = services.uploads.arrived(account_id, upload_id)
+        seconds = measure_stored(services.upload_bucket, stored.key, stored.size_bytes)
+    except RequestError:
+        answered = answered_before(caller, asked, named)
+        if answered is None:
+            raise
+        return answered
+    submission = replace(
+        named,
         filename=upload.filename,
         content_type=upload.content_type,
         size_bytes=stored.size_bytes,
-        duration_seconds=measure_stored(services.upload_bucket, stored.key, stored.size_bytes),
-        stored_key=stored.key,
+        duration_seconds=seconds,
     )
     with contextlib.nullcontext() if asked.dry_run else services.uploads.taking(stored):
         taken = take_elsewhere(caller, asked, submission)

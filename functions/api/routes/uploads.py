@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from functions.api import schemas, schemas_uploads
+from functions.api import once, schemas, schemas_uploads
 from functions.api.bodies import JsonBody
-from functions.api.deps import MayTranscribe, ServicesDep
+from functions.api.deps import MayTranscribe, MayTranscribeOnce, ServicesDep
 from functions.api.forms import clean_filename, clean_media_type
-from shared.adapters.s3_uploads import PostTicket
+from shared.bootstrap import Services
 from shared.domain import uploads as rules
+from shared.domain.accounts import Principal
+from shared.domain.idempotency import Answer
 from shared.domain.uploads import Upload
+from shared.services.requests import Answered
 from shared.services.uploads import Announcement
 
 router = APIRouter(tags=["Uploads"])
@@ -25,10 +29,12 @@ UploadIdPath = Annotated[str, Path(alias="id", description="The upload's id.")]
     "/uploads/",
     summary="Announce an upload",
     status_code=201,
-    responses=schemas.answers(201, schemas_uploads.Upload),
-    openapi_extra={"requestBody": schemas_uploads.ANNOUNCEMENT},
+    responses=schemas.answers(201, schemas_uploads.Upload, *once.REFUSALS),
+    openapi_extra={"requestBody": schemas_uploads.ANNOUNCEMENT} | once.DESCRIBED,
 )
-async def plan(principal: MayTranscribe, services: ServicesDep, body: JsonBody) -> JSONResponse:
+async def plan(
+    principal: MayTranscribe, services: ServicesDep, asker: MayTranscribeOnce, body: JsonBody
+) -> JSONResponse:
     """Say what you will send; the answer says where to. Up to 5 GB go in one POST, more (or on request) in parts.
 
     An upload that no transcription has used is deleted after a day.
@@ -41,10 +47,15 @@ async def plan(principal: MayTranscribe, services: ServicesDep, body: JsonBody) 
         size_bytes=size_bytes,
         in_parts=body.boolean("multipart", default=False),
     )
-    upload, ticket = await run_in_threadpool(services.uploads.plan, principal.account_id, announced)
-    return JSONResponse(
-        _view(upload, ticket), status_code=201, headers={"Location": f"/api/v1/uploads/{upload.upload_id}/"}
-    )
+
+    def make() -> Answer:
+        upload = services.uploads.plan(principal.account_id, announced)
+        return Answer(status=201, body=_view(upload), location=f"/api/v1/uploads/{upload.upload_id}/")
+
+    answered = await run_in_threadpool(asker.settled, "announce upload", asdict(announced), make)
+    # The form is signed anew each time: it is good for an hour, the answer for a day.
+    form = await run_in_threadpool(_form, services, principal, answered)
+    return once.respond(answered, form)
 
 
 @router.get("/uploads/{id}/", summary="Get an upload", responses=schemas.answers(200, schemas_uploads.UploadState, 404))
@@ -53,7 +64,7 @@ def state(principal: MayTranscribe, services: ServicesDep, upload_id: UploadIdPa
     found = services.uploads.state(principal.account_id, upload_id.lower())
     parts = [{"part_number": part.number, "size": part.size_bytes} for part in found.parts]
     status = "complete" if found.is_complete else "waiting"
-    return JSONResponse(_view(found.upload, None) | {"status": status, "parts_received": parts})
+    return JSONResponse(_view(found.upload) | {"status": status, "parts_received": parts})
 
 
 @router.post(
@@ -80,7 +91,7 @@ async def part_urls(
 def complete(principal: MayTranscribe, services: ServicesDep, upload_id: UploadIdPath) -> JSONResponse:
     """Put the parts together. Missing ones are named; nothing needs to be listed."""
     upload = services.uploads.complete(principal.account_id, upload_id.lower())
-    return JSONResponse(_view(upload, None) | {"status": "complete"})
+    return JSONResponse(_view(upload) | {"status": "complete"})
 
 
 @router.delete(
@@ -92,21 +103,26 @@ def abandon(principal: MayTranscribe, services: ServicesDep, upload_id: UploadId
     return Response(status_code=204)
 
 
-def _view(upload: Upload, ticket: PostTicket | None) -> dict[str, Any]:
+def _form(services: Services, principal: Principal, answered: Answered) -> dict[str, Any]:
+    """Where and how to POST the upload that an answer is about; nothing for one in parts, or that has arrived."""
+    state = services.uploads.state(principal.account_id, str(answered.answer.body["upload_id"]))
+    ticket = None if state.is_complete else services.uploads.ticket(state.upload)
+    if ticket is None:
+        return {}
+    return {
+        "url": ticket.form.url,
+        "fields": dict(ticket.form.fields),
+        "url_expires_at": ticket.expires_at.isoformat(),
+    }
+
+
+def _view(upload: Upload) -> dict[str, Any]:
     view: dict[str, Any] = {
         "upload_id": upload.upload_id,
         "filename": upload.filename,
         "size": upload.size_bytes,
         "expires_at": upload.expires_at.isoformat(),
     }
-    if ticket is not None:
-        until = min(upload.created_at + rules.URLS_LIVE_FOR, upload.expires_at)
-        return view | {
-            "method": "POST",
-            "url": ticket.url,
-            "fields": dict(ticket.fields),
-            "url_expires_at": until.isoformat(),
-        }
     if upload.multipart_id is not None:
         return view | {"method": "PUT", "part_size": rules.PART_BYTES, "part_count": upload.part_count}
     return view | {"method": "POST"}

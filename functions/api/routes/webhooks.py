@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from starlette.responses import JSONResponse, Response
 
-from functions.api import schemas
+from functions.api import once, schemas
 from functions.api import webhook_schemas as wire
-from functions.api.deps import MayManage, MayRead, ServicesDep
+from functions.api.deps import MayManage, MayManageOnce, MayRead, ServicesDep
 from functions.api.pages import PAGE_PARAMETERS, query_fields, read_cursor, read_limit
 from functions.api.results import find_job
 from shared.adapters.dynamodb.deliveries import DeliveryPage, DeliveryQuery
 from shared.domain.accounts import Principal
 from shared.domain.cursors import encode_cursor
 from shared.domain.endpoints import JOB_ENDPOINT_ID, Endpoint, EndpointWish, EventType
-from shared.domain.errors import Conflict, InvalidRequest
+from shared.domain.errors import Conflict, InvalidRequest, NotFound
+from shared.domain.idempotency import Answer
 from shared.domain.urls import UnsafeUrl, parse_webhook_url
 from shared.services.endpoints import Endpoints
+from shared.services.requests import Answered, Turn
 
 router = APIRouter(tags=["Webhooks"])
 
@@ -43,9 +46,12 @@ def list_endpoints(principal: MayManage, services: ServicesDep) -> JSONResponse:
     "/webhooks/",
     summary="Add a webhook endpoint",
     status_code=201,
-    responses=schemas.answers(201, wire.WebhookEndpoint, 409),
+    responses=schemas.answers(201, wire.WebhookEndpoint, *once.REFUSALS),
+    openapi_extra=once.DESCRIBED,
 )
-def create_endpoint(principal: MayManage, services: ServicesDep, wish: wire.EndpointCreate) -> JSONResponse:
+def create_endpoint(
+    principal: MayManage, services: ServicesDep, asker: MayManageOnce, wish: wire.EndpointCreate
+) -> JSONResponse:
     """Events of the account's transcriptions are sent there, signed with the secret in the answer."""
     asked = EndpointWish(
         url=_check_url(wish.url, allow_loopback=services.settings.allow_loopback_webhooks),
@@ -53,8 +59,17 @@ def create_endpoint(principal: MayManage, services: ServicesDep, wish: wire.Endp
         description=wish.description,
         is_enabled=wish.enabled,
     )
-    made = services.endpoints.create(principal.account_id, asked, wish.secret)
-    return _shown(services.endpoints, made, status_code=201)
+
+    def make(turn: Turn) -> Answer:
+        answered = partial(_without_secrets, status=201)
+        return answered(
+            services.endpoints.create(
+                principal.account_id, asked, wish.secret, also=lambda endpoint: turn.writes(answered(endpoint))
+            )
+        )
+
+    made = asker.once("create webhook endpoint", wish.model_dump(mode="json"), make)
+    return once.respond(made, _secrets(services.endpoints, principal, made))
 
 
 @router.get(
@@ -103,26 +118,46 @@ def delete_endpoint(principal: MayManage, services: ServicesDep, endpoint_id: En
 @router.post(
     "/webhooks/{id}/rotate-secret/",
     summary="Rotate a signing secret",
-    responses=schemas.answers(200, wire.WebhookEndpoint, 404, 409),
+    responses=schemas.answers(200, wire.WebhookEndpoint, 404, *once.REFUSALS),
+    openapi_extra=once.DESCRIBED,
 )
 def rotate_secret(
-    principal: MayManage, services: ServicesDep, endpoint_id: EndpointPath, wish: wire.SecretRotation | None = None
+    principal: MayManage,
+    services: ServicesDep,
+    asker: MayManageOnce,
+    endpoint_id: EndpointPath,
+    wish: wire.SecretRotation | None = None,
 ) -> JSONResponse:
     """A new secret. For 24 hours messages carry two signatures, the old secret's too."""
-    endpoint = services.endpoints.get(principal.account_id, endpoint_id)
-    return _shown(services.endpoints, services.endpoints.rotate(endpoint, wish.secret if wish else None))
+    secret = wish.secret if wish else None
+
+    def rotate(turn: Turn) -> Answer:
+        endpoint = services.endpoints.get(principal.account_id, endpoint_id)
+        return _without_secrets(
+            services.endpoints.rotate(endpoint, secret, also=lambda changed: turn.writes(_without_secrets(changed)))
+        )
+
+    rotated = asker.once("rotate webhook secret", {"id": endpoint_id, "secret": secret}, rotate)
+    return once.respond(rotated, _secrets(services.endpoints, principal, rotated))
 
 
 @router.post(
     "/webhooks/{id}/test/",
     summary="Send a test message",
     status_code=202,
-    responses=schemas.answers(202, wire.WebhookDelivery, 404, 409),
+    responses=schemas.answers(202, wire.WebhookDelivery, 404, *once.REFUSALS),
+    openapi_extra=once.DESCRIBED,
 )
-def send_test(principal: MayManage, services: ServicesDep, endpoint_id: EndpointPath) -> JSONResponse:
+def send_test(
+    principal: MayManage, services: ServicesDep, asker: MayManageOnce, endpoint_id: EndpointPath
+) -> JSONResponse:
     """A signed message like that of a completed transcription, with `"test": true`; its delivery tells the rest."""
-    endpoint = _own(services.endpoints, principal, endpoint_id)
-    return JSONResponse(wire.delivery_view(services.endpoints.test(endpoint)), status_code=202)
+
+    def send() -> Answer:
+        endpoint = _own(services.endpoints, principal, endpoint_id)
+        return Answer(status=202, body=wire.delivery_view(services.endpoints.test(endpoint)))
+
+    return once.respond(asker.settled("test webhook", {"id": endpoint_id}, send))
 
 
 @router.get(
@@ -146,23 +181,33 @@ def endpoint_deliveries(
     "/webhooks/{id}/replay/",
     summary="Replay an endpoint's deliveries of a time",
     status_code=202,
-    responses=schemas.answers(202, wire.Replays, 404),
+    responses=schemas.answers(202, wire.Replays, 404, *once.REFUSALS),
+    openapi_extra=once.DESCRIBED,
 )
 def replay_range(
-    principal: MayManage, services: ServicesDep, endpoint_id: EndpointPath, wish: wire.ReplayRange
+    principal: MayManage,
+    services: ServicesDep,
+    asker: MayManageOnce,
+    endpoint_id: EndpointPath,
+    wish: wire.ReplayRange,
 ) -> JSONResponse:
     """Everything that was sent, or should have been, once more: the same `webhook-id`s, fresh signatures."""
     position = read_cursor(wish.cursor or "", _BY_ENDPOINT)
-    endpoint = services.endpoints.get(principal.account_id, endpoint_id)
-    query = DeliveryQuery(
-        account_id=principal.account_id,
-        endpoint_id=endpoint.endpoint_id,
-        since=_utc(wish.since, "since"),
-        until=_utc(wish.until, "until"),
-    )
-    done = services.endpoints.replay_range(query, position, only_failed=wish.only_failed)
-    cursor = None if done.position is None else encode_cursor(done.position)
-    return JSONResponse({"replayed": done.count, "next_cursor": cursor}, status_code=202)
+
+    def replay() -> Answer:
+        endpoint = services.endpoints.get(principal.account_id, endpoint_id)
+        query = DeliveryQuery(
+            account_id=principal.account_id,
+            endpoint_id=endpoint.endpoint_id,
+            since=_utc(wish.since, "since"),
+            until=_utc(wish.until, "until"),
+        )
+        done = services.endpoints.replay_range(query, position, only_failed=wish.only_failed)
+        cursor = None if done.position is None else encode_cursor(done.position)
+        return Answer(status=202, body={"replayed": done.count, "next_cursor": cursor})
+
+    content = {"id": endpoint_id} | wish.model_dump(mode="json")
+    return once.respond(asker.settled("replay webhooks", content, replay))
 
 
 @router.get(
@@ -181,14 +226,19 @@ def get_delivery(
     "/webhook-deliveries/{id}/replay/",
     summary="Replay a delivery",
     status_code=202,
-    responses=schemas.answers(202, wire.WebhookDelivery, 404),
+    responses=schemas.answers(202, wire.WebhookDelivery, 404, *once.REFUSALS),
+    openapi_extra=once.DESCRIBED,
 )
 def replay_delivery(
-    principal: MayManage, services: ServicesDep, delivery_id: Annotated[str, Path(alias="id")]
+    principal: MayManage, services: ServicesDep, asker: MayManageOnce, delivery_id: Annotated[str, Path(alias="id")]
 ) -> JSONResponse:
     """The same message to the same receiver once more, with the same `webhook-id`."""
-    delivery = services.endpoints.delivery(principal.account_id, delivery_id)
-    return JSONResponse(wire.delivery_view(services.endpoints.replay(delivery)), status_code=202)
+
+    def replay() -> Answer:
+        delivery = services.endpoints.delivery(principal.account_id, delivery_id)
+        return Answer(status=202, body=wire.delivery_view(services.endpoints.replay(delivery)))
+
+    return once.respond(asker.settled("replay delivery", {"id": delivery_id}, replay))
 
 
 @router.get(
@@ -218,8 +268,22 @@ def _own(endpoints: Endpoints, principal: Principal, endpoint_id: str) -> Endpoi
     return endpoints.get(principal.account_id, endpoint_id)
 
 
-def _shown(endpoints: Endpoints, endpoint: Endpoint, status_code: int = 200) -> JSONResponse:
-    return JSONResponse(wire.endpoint_view(endpoint, endpoints.now()), status_code=status_code)
+def _shown(endpoints: Endpoints, endpoint: Endpoint) -> JSONResponse:
+    return JSONResponse(wire.endpoint_view(endpoint, endpoints.now()))
+
+
+def _without_secrets(endpoint: Endpoint, status: int = 200) -> Answer:
+    """What is kept of the answer about an endpoint: its secrets stay in one place."""
+    return Answer(status=status, body=wire.endpoint_view(endpoint))
+
+
+def _secrets(endpoints: Endpoints, principal: Principal, answered: Answered) -> dict[str, Any]:
+    """The secrets now in force of the endpoint that an answer is about; nothing when it has been deleted since."""
+    try:
+        endpoint = endpoints.get(principal.account_id, str(answered.answer.body["id"]))
+    except NotFound:
+        return {}
+    return {"secrets": wire.endpoint_view(endpoint, endpoints.now())["secrets"]}
 
 
 def _page(page: DeliveryPage) -> JSONResponse:

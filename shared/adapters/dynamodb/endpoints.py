@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.adapters.dynamodb.items import from_item, to_item, to_time, to_time_or_none
-from shared.adapters.dynamodb.transactions import Refused, Write, transact
+from shared.adapters.dynamodb.transactions import Refused, Write, is_refused, transact
 from shared.domain.endpoints import (
     JOB_ENDPOINT_ID,
     MAX_ENDPOINTS,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _COUNTER = "#count"  # sorts before every real id, and is none
 _NOT_ENDPOINTS = {_COUNTER, JOB_ENDPOINT_ID}
+_WRITE, _COUNT_WRITE = "endpoint", "count"
 
 
 class EndpointMoved(Exception):
@@ -56,8 +57,8 @@ class EndpointStore:
         found = [_to_endpoint(values) for values in items if values["endpoint_id"] not in _NOT_ENDPOINTS]
         return sorted(found, key=lambda endpoint: (endpoint.created_at, endpoint.endpoint_id))
 
-    def create(self, endpoint: Endpoint) -> Endpoint:
-        """Store a new endpoint. Raises Conflict at the account's limit."""
+    def create(self, endpoint: Endpoint, also: tuple[Write, ...] = ()) -> Endpoint:
+        """Store a new endpoint together with ``also``. Raises Conflict at the account's limit, Refused for ``also``."""
         count = {
             "TableName": self._table,
             "Key": _key(endpoint.account_id, _COUNTER),
@@ -65,23 +66,36 @@ class EndpointStore:
             "ConditionExpression": "attribute_not_exists(endpoints) OR endpoints < :limit",
             "ExpressionAttributeValues": to_item({":one": 1, ":limit": MAX_ENDPOINTS}),
         }
-        put = Write(name="endpoint", item={"Put": self._put(endpoint)})
+        put = Write(name=_WRITE, item={"Put": self._put(endpoint)})
         try:
-            transact(self._client, [put, Write(name="count", item={"Update": count})])
+            transact(self._client, [put, Write(name=_COUNT_WRITE, item={"Update": count}), *also])
         except Refused as error:
-            if "endpoint" in error.refused:
+            if _WRITE in error.refused:
                 raise EndpointMoved from error
+            if _COUNT_WRITE not in error.refused:
+                raise
             raise Conflict(
                 f"An account has at most {MAX_ENDPOINTS} webhook endpoints. Delete one you no longer need."
             ) from error
         return replace(endpoint, revision=endpoint.revision + 1)
 
-    def replace(self, endpoint: Endpoint) -> Endpoint:
-        """Write the endpoint over the revision it was made from (0: create it, uncounted). Raises EndpointMoved."""
+    def replace(self, endpoint: Endpoint, also: tuple[Write, ...] = ()) -> Endpoint:
+        """Write the endpoint over the revision it was made from (0: create it, uncounted), together with ``also``.
+
+        Raises EndpointMoved, or Refused for ``also``.
+        """
+        put = self._put(endpoint)
         try:
-            self._client.put_item(**self._put(endpoint))
+            if also:
+                transact(self._client, [Write(name=_WRITE, item={"Put": put}), *also])
+            else:
+                self._client.put_item(**put)
+        except Refused as error:
+            if _WRITE in error.refused:
+                raise EndpointMoved from error
+            raise
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            if not is_refused(error):
                 raise
             raise EndpointMoved from error
         return replace(endpoint, revision=endpoint.revision + 1)
@@ -99,7 +113,7 @@ class EndpointStore:
             "UpdateExpression": "ADD endpoints :less",
             "ExpressionAttributeValues": to_item({":less": -1}),
         }
-        writes = [Write(name="endpoint", item={"Delete": remove}), Write(name="count", item={"Update": count})]
+        writes = [Write(name=_WRITE, item={"Delete": remove}), Write(name=_COUNT_WRITE, item={"Update": count})]
         try:
             transact(self._client, writes)
         except Refused:
