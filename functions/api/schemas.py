@@ -391,6 +391,9 @@ OPENAI_FORM: dict[str, Any] = {
                         "type": "array",
                         "items": {"type": "string", "enum": ["word", "segment"]},
                     },
+                    "prompt": {"type": "string", "description": "A list of names is taken as `vocabulary`."},
+                    "temperature": {"type": "number", "description": "Ignored."},
+                    "stream": {"type": "boolean", "enum": [False], "description": "Not supported."},
                 },
             }
         }

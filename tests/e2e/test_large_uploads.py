@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +15,7 @@ import pytest
 import requests
 
 from infra.local.launch import LocalStack
+from infra.local.options import REPOSITORY
 from tests.media import wav
 
 
@@ -164,3 +167,22 @@ def test_parts_are_sent_resumed_and_completed_over_http(stack: LocalStack) -> No
     body = {"upload_id": upload["upload_id"], "dry_run": True}
     quote = requests.post(_url(stack, "/api/v1/transcribe/"), json=body, headers=_headers(stack), timeout=10).json()
     assert quote["duration_seconds"] == pytest.approx(5.0)
+
+
+def test_the_uploads_in_the_documentation_work_as_they_stand(
+    stack: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (REPOSITORY / "docs" / "ways-in.md").read_text()
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "/uploads/" in block]
+    monkeypatch.chdir(tmp_path)
+    Path("meeting.wav").write_bytes(wav(5.0))
+    names: dict[str, Any] = {"BASE": stack.ready["base_url"], "KEY": stack.ready["api_key"]}
+
+    jobs = []
+    for block in blocks:
+        exec(compile(block, "docs/ways-in.md", "exec"), names)
+        jobs.append(names.pop("job"))
+    names["api"].close()
+
+    assert len(jobs) == 2
+    assert all(job["status"] == "processing" and job["estimated_credits"] > 0 for job in jobs)

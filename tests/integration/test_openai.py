@@ -148,6 +148,45 @@ def test_verbose_json_has_segments_and_words_as_asked(client: openai.OpenAI) -> 
     assert words.segments is not None
 
 
+@pytest.mark.parametrize(
+    ("prompt", "spelled"),
+    [
+        ("ZyntriQix, Digique Plus,  CynapseFive.", ("ZyntriQix", "Digique Plus", "CynapseFive")),
+        ("Ada", ("Ada",)),
+        ("", ()),
+        ("Umm, let me think like, hmm... Okay, here's what I'm, like, thinking about it all.", ()),
+        ("The meeting of Monday. Ada, Bob", ()),
+        ("x" * 101, ()),
+        ("a\x01b", ()),
+    ],
+)
+def test_a_prompt_that_lists_names_spells_them_and_other_prose_is_ignored(
+    prompt: str, spelled: tuple[str, ...], client: openai.OpenAI, funded: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "HOST_WAIT_SECONDS", -1.0)
+
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.audio.transcriptions.create(model="whisper-1", file=_file(3.4), prompt=prompt, temperature=0.2)
+
+    job_id = str(caught.value).partition("/api/v1/transcribe/")[2].partition("/")[0]
+    assert funded.services.jobs.get(job_id, funded.account_id).options.vocabulary == spelled
+
+
+def test_our_own_options_go_in_the_extra_body(
+    client: openai.OpenAI, funded: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "HOST_WAIT_SECONDS", -1.0)
+    ours = {"diarization": True, "vocabulary": ["Ada", "Bob"], "max_credits": 5}
+
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.audio.transcriptions.create(model="whisper-1", file=_file(3.5), prompt="Eve", extra_body=ours)
+
+    job_id = str(caught.value).partition("/api/v1/transcribe/")[2].partition("/")[0]
+    job = funded.services.jobs.get(job_id, funded.account_id)
+    assert (job.options.diarization, job.options.vocabulary) == (True, ("Ada", "Bob"))
+    assert job.caps.max_millicredits == 5_000
+
+
 @pytest.mark.usefixtures("worker")
 def test_a_request_sent_again_joins_the_first_and_is_charged_once(client: openai.OpenAI, funded: Customer) -> None:
     for _ in range(2):

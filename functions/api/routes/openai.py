@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import re
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from functions.api import schemas
-from functions.api.fields import Fields, quote
+from functions.api.fields import MAX_TERM_CHARS, MAX_VOCABULARY_TERMS, Fields, quote
 from functions.api.forms import Asked, OpenAiForm, TranscriptionForm, check_multipart, parse_asked, the_file
 from functions.api.routes.transcribe import CallerDep
 from functions.api.submitting import Caller, jobs_path, nothing_left_behind, submit, take_received
@@ -34,6 +36,7 @@ router = APIRouter(tags=["OpenAI-compatible"])
 LAMBDA_WAIT_SECONDS = 24.0  # API Gateway ends a request after 29
 HOST_WAIT_SECONDS = 50.0  # the template's CloudFront after 60, Modal's web functions after 150
 POLL_SECONDS = 0.4
+MAX_TERM_WORDS = 4  # longer pieces between commas are sentences
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 MODELS = {"whisper-1": Model.LARGE_V3} | {model.value: model for model in Model}
 _IGNORED = frozenset({"temperature", "prompt", "include[]", "include", "chunking_strategy"})
@@ -131,9 +134,23 @@ def _read(caller: Caller, texts: dict[str, list[str]]) -> tuple[Asked, Wanted]:
         raise InvalidRequest("timestamp_granularities may be 'word' and 'segment'.", field=field)
     ours = {name: values for name, values in texts.items() if name in _OURS} | {"model": [MODELS[model].value]}
     ours["language"] = [fields.text("language")]
+    if not ours.keys() & {"vocabulary", "vocabulary[]"}:
+        ours["vocabulary"] = [json.dumps(_spellings(fields.text("prompt")))]
     ours["word_timestamps"] = ["true" if "word" in given else "false"]
     asked = parse_asked(ours, also=_IGNORED, allow_loopback=caller.services.settings.allow_loopback_webhooks)
     return asked, Wanted(format=format_, words="word" in given, segments="segment" in given or not given)
+
+
+def _spellings(prompt: str) -> list[str]:
+    """The terms of a prompt that only lists them, which is how OpenAI's guide has names spelled; else nothing."""
+    terms = [" ".join(term.split()) for term in prompt.removesuffix(".").split(",")]
+    terms = [term for term in terms if term]
+    return terms[:MAX_VOCABULARY_TERMS] if all(map(_is_term, terms)) else []
+
+
+def _is_term(text: str) -> bool:
+    is_short = len(text) <= MAX_TERM_CHARS and len(text.split()) <= MAX_TERM_WORDS
+    return is_short and text.isprintable() and not re.search(r"[.!?:]\s", text)
 
 
 def _keyed(caller: Caller, sha256: str, asked: Asked, after: str = "") -> Caller:
