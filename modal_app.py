@@ -10,11 +10,14 @@ so a run carries on with its attempt, and chunks whose results are in the bucket
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import modal
+import modal.experimental
 
 APP_NAME = "audiototext"
 WEIGHTS_DIR = "/weights"
@@ -26,7 +29,6 @@ MAX_GPUS = int(os.environ.get("MAX_GPUS", "10"))
 MAX_JOBS = int(os.environ.get("MAX_JOBS", "20"))
 MAX_UPLOAD_HOSTS = int(os.environ.get("MAX_UPLOAD_HOSTS", "10"))
 REQUIREMENTS = Path(__file__).parent / "requirements"
-UNWANTED = ["**/__pycache__/**"]
 RETRIES = modal.Retries(max_retries=2, initial_delay=1.0)
 RULES = {"secrets": [modal.Secret.from_name(SECRET)], "retries": RETRIES}
 
@@ -42,9 +44,8 @@ def _image(base: modal.Image, requirements: str, settings: dict[str, str], *more
     install = " ".join(f"-r /requirements/{name}" for name in requirements.split())
     image = base.add_local_dir(REQUIREMENTS, "/requirements", copy=True).env(settings)
     # pricing.toml must come along, so not only *.py as by default.
-    return image.run_commands(f"python -m pip install {install}").add_local_python_source(
-        "gpu_jobs", "shared", *more, ignore=UNWANTED
-    )
+    image = image.run_commands(f"python -m pip install {install}")
+    return image.add_local_python_source("gpu_jobs", "shared", *more, ignore=["**/__pycache__/**"])
 
 
 WHISPER = {"ENGINE": "faster-whisper", "MODELS_DIR": WEIGHTS_DIR, "COMPUTE_DEVICE": "cpu"}
@@ -54,6 +55,16 @@ whisper_image = _image(cuda_base, "worker.txt", WHISPER | CUDA)
 speaker_image = _image(cuda_base, "worker.txt tools/pyannote.txt", WHISPER | CUDA)
 language_image = _image(cuda_base, "worker.txt tools/vllm.txt", {})
 api_image = _image(cpu_base, "lambda.txt", {}, "functions")
+
+
+@contextlib.contextmanager
+def next_try_elsewhere() -> Iterator[None]:
+    """What fails on a GPU may be the GPU's fault: its container takes nothing more, and another one tries again."""
+    try:
+        yield
+    except Exception:
+        modal.experimental.stop_fetching_inputs()
+        raise
 
 
 @app.cls(
@@ -77,15 +88,17 @@ class Listener:
 
     @modal.method()
     def transcribe_chunk(self, prefix: str, order: dict[str, object]) -> dict[str, object]:
-        from gpu_jobs.cloud import transcribe_chunk
+        from gpu_jobs import cloud
 
-        return transcribe_chunk(prefix, order)
+        with next_try_elsewhere():
+            return cloud.transcribe_chunk(prefix, order)
 
     @modal.method()
     def choose_language(self, prefix: str, asked: dict[str, object]) -> dict[str, object]:
-        from gpu_jobs.cloud import choose_language
+        from gpu_jobs import cloud
 
-        return choose_language(prefix, asked)
+        with next_try_elsewhere():
+            return cloud.choose_language(prefix, asked)
 
 
 @app.function(
@@ -100,9 +113,10 @@ class Listener:
 )
 def diarize(prefix: str, count: dict[str, int | None]) -> list[dict[str, object]]:
     """The speakers of a whole recording."""
-    from gpu_jobs.cloud import diarize as find_speakers
+    from gpu_jobs import cloud
 
-    return find_speakers(prefix, count)
+    with next_try_elsewhere():
+        return cloud.diarize(prefix, count)
 
 
 @app.function(
@@ -134,26 +148,19 @@ def summarise(messages: list[dict[str, str]]) -> str:
 )
 def run_job(job_id: str, attempt_id: str) -> str:
     """One run of an attempt; how it ended."""
-    from gpu_jobs.cloud import Fleet
-    from gpu_jobs.cloud import run_job as run
+    from gpu_jobs import cloud
     from gpu_jobs.remote import Calls
 
-    calls = Calls(
-        transcribe=lambda orders, gpus: Listener.with_options(max_containers=gpus)().transcribe_chunk.starmap(
-            orders, order_outputs=False, return_exceptions=True, wrap_returned_exceptions=False
-        ),
-        choose_language=Listener().choose_language.remote,
-        diarize=diarize.remote,
-    )
-    fleet = Fleet(
-        calls=calls,
+    words = Listener()
+    fleet = cloud.Fleet(
+        calls=Calls(words.transcribe_chunk.remote, words.choose_language.remote, diarize.remote),
         complete=summarise.remote,
         llm=LANGUAGE_MODEL,
         diarizer=f"pyannote:{SPEAKER_MODEL}",
         gpu=PLANNED_GPU,
         max_gpus=MAX_GPUS,
     )
-    return run(fleet, job_id, attempt_id, modal.current_function_call_id() or attempt_id)
+    return cloud.run_job(fleet, job_id, attempt_id, modal.current_function_call_id() or attempt_id)
 
 
 @app.function(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +12,15 @@ from gpu_jobs import align
 from gpu_jobs.align import Aligner
 from gpu_jobs.audio import Recording
 from gpu_jobs.chunks import Chunk, Span
-from gpu_jobs.fanout import ChunkOrder, ChunkResult, OnResult
+from gpu_jobs.fanout import ChunkOrder, ChunkResult, OnResult, may_work_elsewhere
 from gpu_jobs.fidelity import fill_gaps, find_gaps, without_invented, without_loops
 from gpu_jobs.merge import in_order
 from gpu_jobs.transcribe import LanguageChoice, Passage, SecondsDone, Transcriber
+from shared.domain.errors import JobFailure
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Coverage, Word
+
+logger = logging.getLogger(__name__)
 
 CHUNK_SECONDS = 300.0
 """What is lost when a process dies half-way through a chunk is at most the work on this."""
@@ -68,13 +72,22 @@ class OwnProcess:
     def run(
         self, recording: Recording, orders: Sequence[ChunkOrder], on_result: OnResult, on_progress: SecondsDone
     ) -> None:
-        """One after the other."""
+        """One after the other, each twice at most."""
         done = 0.0
         for order in orders:
             base = done
-            on_result(order, work_on(self._engines, recording, order, lambda s, base=base: on_progress(base + s)))  # type: ignore[misc]
+            on_result(order, self._try_twice(recording, order, lambda s, base=base: on_progress(base + s)))  # type: ignore[misc]
             done += order.chunk.span.duration_seconds
             on_progress(done)
+
+    def _try_twice(self, recording: Recording, order: ChunkOrder, on_progress: SecondsDone) -> ChunkResult:
+        try:
+            return work_on(self._engines, recording, order, on_progress)
+        except JobFailure as failure:
+            if not may_work_elsewhere(failure):
+                raise
+            logger.warning("chunk_tried_again", extra={"chunk": order.chunk.index})
+        return work_on(self._engines, recording, order, on_progress)
 
 
 def work_on(engines: ChunkEngines, recording: Recording, order: ChunkOrder, on_progress: SecondsDone) -> ChunkResult:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from gpu_jobs.audio import Recording
 from gpu_jobs.chunks import Chunk, Span
 from gpu_jobs.transcribe import LanguageChoice, Passage, SecondsDone
+from shared.domain.errors import JobFailure
 from shared.domain.options import Model, TranscriptionOptions
 from shared.domain.transcripts import Coverage, Word
 
@@ -102,6 +103,11 @@ OnResult = Callable[[ChunkOrder, ChunkResult], None]
 
 class ChunkFailed(Exception):
     """A chunk failed on two workers, for no reason the customer could mend."""
+
+
+def may_work_elsewhere(failure: JobFailure) -> bool:
+    """True where the engine is to blame, not what was asked of it: another worker may have more memory or more luck."""
+    return failure.code == "engine_failed"
 
 
 class ChunkRunner(Protocol):

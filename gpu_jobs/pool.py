@@ -1,7 +1,8 @@
 """Chunks on several processes of this machine, each with its own engine.
 
-A process that dies (out of memory, a crash in native code) costs its order one try; the order goes to a fresh process,
-and fails the run when that one dies too. The processes outlive the recording, so that models load once.
+A process that dies (out of memory, a crash in native code) or whose engine fails costs its order one try; the order
+goes to a fresh process, and fails the run when that one fails too. The processes outlive the recording, so that models
+load once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from gpu_jobs.audio import Recording, open_decoded
 from gpu_jobs.chunk_work import ChunkEngines, work_on
 from gpu_jobs.chunks import Span
 from gpu_jobs.engines import EngineSettings, build_chunk_engines
-from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, OnResult
+from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, OnResult, may_work_elsewhere
 from gpu_jobs.transcribe import LanguageChoice, SecondsDone
 from shared.domain.errors import JobFailure
 from shared.domain.options import Model, TranscriptionOptions
@@ -151,7 +152,11 @@ class ProcessPool:
             task.done_seconds = _length(task)
             task.on_answer(content)
         elif kind == "failure":
-            raise JobFailure(*content)
+            failure = JobFailure(*content)
+            if task.tries >= TRIES or not may_work_elsewhere(failure):
+                raise failure
+            worker.task = task
+            self._bury(worker, waiting)  # its engine may be what is broken
         else:
             self._try_again(task, waiting, str(content))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from gpu_jobs.chunk_work import ChunkEngines, work_on_part
 from gpu_jobs.chunks import Span
 from gpu_jobs.devices import compute_device
 from gpu_jobs.diarize import Diarizer, SpeakerCount
-from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, OnResult
+from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, OnResult, may_work_elsewhere
 from gpu_jobs.planner import FleetPlan
 from gpu_jobs.shelf import BucketShelf
 from gpu_jobs.transcribe import LanguageChoice, SecondsDone
@@ -33,6 +34,7 @@ from shared.domain.transcripts import Turn
 SAMPLE_BYTES = 2
 BLOCK_SECONDS = 60.0
 AUDIO = "audio.s16le"
+TICK_SECONDS = 1.0  # how soon a run notices that it must stop
 _PUBLISHING = threading.Lock()
 
 Values = dict[str, Any]
@@ -46,12 +48,11 @@ class RangeReader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Calls:
-    """How to reach the other machines. ``transcribe`` yields what each order gave, in any order, as it
-    comes, from at most so many machines at a time."""
+    """How to reach the other machines. Each takes the job's prefix and the order's values, and waits for the answer."""
 
-    transcribe: Callable[[Sequence[tuple[str, Values]], int], Iterable[Values | BaseException]]
+    transcribe: Callable[[str, Values], Values]
     choose_language: Callable[[str, Values], Values]
     diarize: Callable[[str, Values], list[Values]]
 
@@ -92,20 +93,28 @@ class RemoteChunks:
     def run(
         self, recording: Recording, orders: Sequence[ChunkOrder], on_result: OnResult, on_progress: SecondsDone
     ) -> None:
-        """On as many machines at a time as were planned for."""
+        """On as many machines at a time as were planned for, the longest first.
+
+        This side keeps the number: a ceiling of each job's own over there would be a fleet of each job's own, with
+        containers that no other job can use, and no ceiling over all.
+        """
         publish(recording, self._bucket, self._shelf)
-        by_name = {order.name: order for order in orders}
-        done = 0.0
         machines = self._plan(recording.duration_seconds).gpus
-        asked = [(self._shelf.prefix, order.to_values()) for order in orders]
-        for answer in self._calls.transcribe(asked, machines):
-            if isinstance(answer, BaseException):
-                raise ChunkFailed(f"{type(answer).__name__} after all retries") from answer
-            values = _or_failure(answer)
-            order = by_name[values["name"]]
-            done += order.chunk.span.duration_seconds
-            on_result(order, ChunkResult.from_values(values["result"]))
-            on_progress(done)
+        by_length = sorted(orders, key=lambda order: -order.chunk.span.duration_seconds)
+        executor = ThreadPoolExecutor(machines, "chunks")
+        waiting = {
+            executor.submit(self._calls.transcribe, self._shelf.prefix, order.to_values()): order for order in by_length
+        }
+        done = 0.0
+        try:
+            while waiting:
+                for call in wait(waiting, TICK_SECONDS, FIRST_COMPLETED).done:
+                    order = waiting.pop(call)
+                    on_result(order, ChunkResult.from_values(_answer(call)["result"]))
+                    done += order.chunk.span.duration_seconds
+                on_progress(done)
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)  # what is under way ends by itself, on the shelf
 
 
 class RemoteDiarizer:
@@ -155,7 +164,8 @@ def _upload(recording: Recording, bucket: Bucket, key: str) -> None:
 def transcribe_chunk(engines: ChunkEngines, bucket: Bucket, reader: RangeReader, prefix: str, values: Values) -> Values:
     """Carry out an order where the engine is. A result that is there already is the answer.
 
-    What the customer must be told is in the answer; anything else is raised, for the platform to try elsewhere.
+    What the customer must be told is in the answer; anything else, an engine's failure too, is raised, for the platform
+    to try elsewhere.
     """
     order, shelf = ChunkOrder.from_values(values), BucketShelf(bucket, prefix)
     known = shelf.get(order.name)
@@ -165,6 +175,8 @@ def transcribe_chunk(engines: ChunkEngines, bucket: Bucket, reader: RangeReader,
         try:
             result = work_on_part(engines, stretch, order, lambda _: None)
         except JobFailure as failure:
+            if may_work_elsewhere(failure):
+                raise
             return {"failure": [failure.code, failure.message]}
         used = {f"{part}@{compute_device()}": seconds for part, seconds in result.compute_seconds.items()}
         known = replace(result, compute_seconds=used).to_values()
@@ -185,6 +197,8 @@ def choose_language(engines: ChunkEngines, reader: RangeReader, prefix: str, val
     try:
         return asdict(engines.transcriber.choose_language(recording, speech, options))
     except JobFailure as failure:
+        if may_work_elsewhere(failure):
+            raise
         return {"failure": [failure.code, failure.message]}
 
 
@@ -215,6 +229,16 @@ def size_of(bucket: Bucket, prefix: str) -> int:
 
 def _as_samples(body: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.frombuffer(body, "<i2").astype(np.float32) / np.float32(32767)
+
+
+def _answer(call: Future[Values]) -> Values:
+    """What the other machine said. Raises JobFailure, or ChunkFailed where it failed on every try."""
+    try:
+        return _or_failure(call.result())
+    except JobFailure:
+        raise
+    except Exception as error:
+        raise ChunkFailed(f"{type(error).__name__} after all retries") from error
 
 
 def _or_failure(values: Values) -> Values:

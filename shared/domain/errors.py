@@ -195,6 +195,10 @@ class JobFailure(AudioToTextError):
         super().__init__(message)
         self.code = code
 
+    def __reduce__(self) -> tuple[type[JobFailure], tuple[str, str]]:
+        """Pickled whole: it crosses between machines."""
+        return type(self), (self.code, self.message)
+
 
 class Stale(AudioToTextError):
     """A conditional write lost: somebody else already moved this job, hold or message on."""

@@ -126,6 +126,27 @@ def test_snapshots_ceilings_and_scaledown_are_declared_within_modals_limits() ->
     assert ast.unparse(written["run_job"]["max_containers"]) == "MAX_JOBS"
 
 
+def test_all_jobs_share_one_fleet_so_that_the_ceiling_is_one_over_all() -> None:
+    source = SOURCE.read_text()
+
+    assert "with_options" not in source  # each variant would scale by itself, with a ceiling of its own
+    assert "transcribe_chunk.remote" in source
+
+
+def test_what_fails_on_a_gpu_is_tried_again_on_another_machine(
+    modal_app: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+    monkeypatch.setattr("modal.experimental.stop_fetching_inputs", lambda: stopped.append("here"))
+
+    with modal_app.next_try_elsewhere():
+        pass
+    assert stopped == []
+    with pytest.raises(RuntimeError), modal_app.next_try_elsewhere():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    assert stopped == ["here"]
+
+
 def test_the_ceiling_is_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_GPUS", "3")
     spec = importlib.util.spec_from_file_location("modal_app_of_three", SOURCE)

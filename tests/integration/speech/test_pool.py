@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from gpu_jobs.chunks import Span, plan_chunks
 from gpu_jobs.engines import EngineSettings, build_chunk_engines
 from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, NoShelf, merge_results, run_orders
 from gpu_jobs.pool import ProcessPool
+from gpu_jobs.pool import _start as real_start
 from gpu_jobs.speech import find_speech
 from shared.domain.errors import JobFailure
 from shared.domain.options import TranscriptionOptions
@@ -108,6 +110,25 @@ def test_what_the_engine_refuses_reaches_the_customer(pool: ProcessPool, recordi
         pool.choose_language(recording, (), TranscriptionOptions(language="fr"))
 
     assert caught.value.code == "language_unsupported"
+
+
+def test_an_engine_that_fails_is_tried_in_another_process_before_the_customer_hears_of_it(
+    recording: Recording, speech: tuple[Span, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = ProcessPool(EngineSettings(transcriber="faster-whisper", whisper_model=str(tmp_path)), 1)
+    pids: list[int] = []
+
+    def start(settings: EngineSettings) -> Any:
+        worker = real_start(settings)
+        pids.append(worker.process.pid)
+        return worker
+
+    monkeypatch.setattr("gpu_jobs.pool._start", start)
+
+    with pytest.raises(JobFailure) as caught:
+        pool.choose_language(recording, speech, TranscriptionOptions())
+    assert "CTranslate2" in caught.value.message
+    assert len(pids) == 2
 
 
 def test_a_run_that_is_stopped_leaves_no_process_behind(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import pickle
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from moto import mock_aws
 
 from gpu_jobs import remote
 from gpu_jobs.audio import Recording, decode_recording
+from gpu_jobs.chunk_work import ChunkEngines
 from gpu_jobs.chunks import Span
 from gpu_jobs.cloud import Fleet, crew_of
 from gpu_jobs.devices import device_of
@@ -54,18 +56,19 @@ class Elsewhere:
         self.bucket, self.reader = bucket, reader
         self.engines = build_chunk_engines(SETTINGS)
         self.orders: list[str] = []
-        self.broken = False
+        self.broken: Exception | None = None
+        self.at_once, self.machines = 0, 1  # one machine is the planner's choice for ten seconds
 
-    def transcribe(
-        self, orders: Sequence[tuple[str, dict[str, Any]]], machines: int
-    ) -> Iterable[dict[str, Any] | BaseException]:
-        assert machines == 1  # the planner's choice for ten seconds
-        for prefix, values in reversed(orders):
-            self.orders.append(str(values["index"]))
-            if self.broken:
-                yield RuntimeError("CUDA failed with error out of memory")
-            else:
-                yield remote.transcribe_chunk(self.engines, self.bucket, self.reader, prefix, values)
+    def transcribe(self, prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+        self.orders.append(str(values["index"]))
+        self.at_once += 1
+        try:
+            assert self.at_once <= self.machines
+            if self.broken is not None:
+                raise self.broken
+            return remote.transcribe_chunk(self.engines, self.bucket, self.reader, prefix, values)
+        finally:
+            self.at_once -= 1
 
     def choose_language(self, prefix: str, values: dict[str, Any]) -> dict[str, Any]:
         return remote.choose_language(self.engines, self.reader, prefix, values)
@@ -181,10 +184,30 @@ def test_a_damaged_result_is_worked_for_again(elsewhere: Elsewhere) -> None:
 
 
 def test_a_chunk_that_fails_on_every_machine_fails_the_run_and_leaves_the_others_results(elsewhere: Elsewhere) -> None:
-    elsewhere.broken = True
+    elsewhere.broken = RuntimeError("CUDA failed with error out of memory")
 
     with pytest.raises(ChunkFailed):
         transcribe(elsewhere, diarization=False)
+    assert elsewhere.orders == ["0"]  # nobody begins a chunk of a recording that is lost
+
+
+def test_an_engines_failure_is_raised_for_the_platform_to_try_elsewhere_and_keeps_its_message(
+    elsewhere: Elsewhere,
+) -> None:
+    class Broken:
+        """An engine whose device has had enough."""
+
+        def transcribe(self, *_: object) -> None:
+            raise JobFailure("engine_failed", "The speech engine failed on this recording.")
+
+    words = elsewhere.engines
+    elsewhere.engines = ChunkEngines(transcriber=Broken(), aligner=words.aligner)  # type: ignore[arg-type]
+    elsewhere.choose_language = lambda *_: {"language": "en", "confidence": None}  # type: ignore[method-assign]
+
+    with pytest.raises(JobFailure) as caught:
+        transcribe(elsewhere, diarization=False)
+    assert caught.value.message == "The speech engine failed on this recording."
+    assert pickle.loads(pickle.dumps(caught.value)).message == caught.value.message  # as it crosses between machines
 
 
 def test_a_language_that_the_engine_lacks_reaches_the_customer(elsewhere: Elsewhere) -> None:
