@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 from gpu_jobs.engines import build_engines, read_engine_settings
 from gpu_jobs.pipeline import Crew, SpeechPipeline
@@ -32,13 +33,13 @@ POLL_SECONDS = 5  # also how long an idle worker takes to stop; SQS allows 20
 PAUSE_AFTER_FAILURE_SECONDS = 2.0
 
 
-def main() -> int:
-    """Work until told to stop."""
+def main(make_pipeline: Callable[[], SpeechPipeline] | None = None) -> int:
+    """Work until told to stop, with the engines of the environment or a pipeline of the caller's own."""
     logs.configure("worker")
     try:
         services = bootstrap(Settings.from_environment(os.environ))
         queue = services.work_queue
-        pipeline = _pipeline()
+        pipeline = (make_pipeline or _pipeline)()
     except (SettingsError, LookupError, ValueError) as error:
         sys.stderr.write(f"worker: {error}\n")
         return 2

@@ -9,7 +9,7 @@ from typing import Final
 
 from infra.local.aws import REGION, SECRET_KEY
 
-_CREDITS_MILLICREDITS: Final = 10_000_000  # 10,000 credits
+CREDITS_MILLICREDITS: Final = 10_000_000  # 10,000 credits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,6 @@ def create(environment: Mapping[str, str], *, endpoint_url: str) -> DemoAccount 
 
     services = bootstrap(Settings.from_environment(environment))
     account = services.accounts.create("Demo")
-    services.credits.grant(account.account_id, _CREDITS_MILLICREDITS, entry_id="demo", note="local stack")
+    services.credits.grant(account.account_id, CREDITS_MILLICREDITS, entry_id="demo", note="local stack")
     _, secret = services.keys.create(account.account_id, "local stack")
     return DemoAccount(account_id=account.account_id, api_key=secret)

@@ -10,8 +10,9 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from infra.local.options import REPOSITORY
@@ -32,6 +33,9 @@ class LocalStack:
     lives as long as the stack shall: on Linux the stack ends with the thread that started it. Where LOCAL_STACK_CALLS
     names a folder, each stack writes which AWS calls were made into a file of its own there.
     """
+
+    program = "infra.local"
+    environment: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, *arguments: str) -> None:
         folder = os.environ.get("LOCAL_STACK_CALLS")
@@ -62,11 +66,11 @@ class LocalStack:
             self.process = subprocess.Popen(  # noqa: S603 - our own command
                 [
                     *(sys.executable, "-I", "-S", LAUNCHER, str(os.getpid())),  # a killed test run leaves no stack
-                    *(sys.executable, "-m", "infra.local", "--ready-file", str(self.ready_file)),
+                    *(sys.executable, "-m", self.program, "--ready-file", str(self.ready_file)),
                     *("--log-file", str(self.log_file), *self._arguments),
                 ],
                 cwd=REPOSITORY,
-                env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+                env=os.environ | {"PYTHONPATH": str(REPOSITORY), **self.environment},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

@@ -32,6 +32,7 @@ class Options:
     engine: str | None
     model: str | None
     workers: int
+    worker_module: str
     chunk_workers: int
 
 
@@ -58,6 +59,9 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     worker.add_argument("--model", help="a model name or directory")
     worker.add_argument("--workers", type=int, default=1, metavar="N")
     worker.add_argument("--chunk-workers", type=int, default=0, metavar="N", help="processes that share a recording")
+    worker.add_argument(
+        "--worker-module", default="gpu_jobs.worker", metavar="MODULE", help="a worker program of your own"
+    )
     worker.add_argument("--no-worker", dest="workers", action="store_const", const=0)
     output = parser.add_argument_group("output")
     output.add_argument("--ready-file", type=Path, metavar="FILE", help="JSON, written when everything answers")

@@ -77,6 +77,7 @@ class RunningStack:
             self._aws,
             self._log,
             code=self._options.code.resolve(),
+            module=self._options.worker_module,
             count=self._options.workers,
         )
         self._workers.start()

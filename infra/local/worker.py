@@ -36,8 +36,10 @@ def environment_from_outputs(outputs: Mapping[str, str]) -> dict[str, str]:
 class Workers:
     """``count`` workers, numbered from 1; the access key of each is ``worker-N``."""
 
-    def __init__(self, environment: Mapping[str, str], aws: LocalAws, log: StackLog, *, code: Path, count: int) -> None:
-        self._aws, self._log, self._code = aws, log, code
+    def __init__(
+        self, environment: Mapping[str, str], aws: LocalAws, log: StackLog, *, code: Path, module: str, count: int
+    ) -> None:
+        self._aws, self._log, self._code, self._module = aws, log, code, module
         self._environment = processes.inherited(*_INHERITED) | {
             "PYTHONPATH": str(code),
             "PYTHONUNBUFFERED": "1",
@@ -87,7 +89,7 @@ class Workers:
         while True:
             started = time.monotonic()
             child = await processes.start(
-                ["-m", "gpu_jobs.worker"],
+                ["-m", self._module],
                 environment=self._environment | {"AWS_ACCESS_KEY_ID": name},
                 directory=self._code,
                 source=name,
