@@ -9,6 +9,8 @@ STAMP := .venv/.installed-$(shell cat requirements/*.txt | cksum | cut -d' ' -f1
 PROCESSES ?= 2
 # Flags passed through by `local`, `test` and `bench`.
 ARGS ?=
+# A folder in which `local` keeps its data from one start to the next.
+STATE ?=
 # Which deployment `deploy`, `smoke` and `destroy` mean, and whether `destroy` keeps its data.
 STAGE ?= dev
 DATA ?= keep
@@ -41,8 +43,8 @@ $(STAMP):
 demo: setup ## A recording becomes a transcript before your eyes (AUDIO=file ENGINE=name MODEL=name)
 	@$(PY) -m infra.demo $${AUDIO:+--audio "$$AUDIO"} $${ENGINE:+--engine "$$ENGINE"} $${MODEL:+--model "$$MODEL"}
 
-local: setup ## The whole service on this machine until Ctrl-C (ARGS=--help for its flags)
-	@$(PY) -m infra.local $(ARGS)
+local: setup ## The whole service on this machine until Ctrl-C (STATE=dir keeps its data, ARGS=--help for its flags)
+	@$(PY) -m infra.local $(if $(STATE),--state "$(STATE)") $(ARGS)
 
 check: setup ## Format, lint, types, floors, template, API description
 	@$(call step,format,$(PY) -m ruff format --check .)

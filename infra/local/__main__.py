@@ -19,7 +19,7 @@ from shared.adapters.scratch import scratch_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until stopped. Exit status 0 after a stop, 1 when the stack could not start."""
+    """Run until stopped. Exit status 0 after a stop, 1 when the stack could not start or its state not be kept."""
     options = parse(arguments)
     sys.setswitchinterval(0.001)  # moto's threads must not hold up the event loop for 5 ms at a time
     with scratch_folder():
@@ -50,7 +50,6 @@ async def _run(options: Options) -> int:
             _write_atomically(options.ready_file, json.dumps(ready, indent=2) + "\n")
         _announce(ready, seconds=time.monotonic() - began)
         await stop
-        return 0
     finally:
         if options.ready_file:
             options.ready_file.unlink(missing_ok=True)  # what it says is no longer true
@@ -58,14 +57,16 @@ async def _run(options: Options) -> int:
         with contextlib.suppress(BaseException):
             await start
         await running.stop()
+    return 0 if running.is_kept else 1
 
 
 def _explain(error: BaseException) -> str:
     from infra.local.runtime import FunctionBroken
+    from infra.local.state_folder import StateProblem
     from infra.local.template import TemplateProblem
     from infra.local.worker import WorkerBroken
 
-    if isinstance(error, FunctionBroken | TemplateProblem | WorkerBroken | OSError):
+    if isinstance(error, FunctionBroken | StateProblem | TemplateProblem | WorkerBroken | OSError):
         return f"cannot start: {error}"
     import traceback
 
@@ -91,6 +92,7 @@ def _announce(ready: dict[str, Any], *, seconds: float) -> None:
         "AWS and S3 endpoint": f"{ready['aws_endpoint']}  (access key test, secret {ready['secret_access_key']})",
         "Bucket": ready["bucket"],
         "Drop folder": f"{ready['drop_folder']}  (put recordings in; results appear beside them)",
+        "State": f"{ready['state']}  (comes back at the next start)" if ready["state"] else "",
         "Workers": ", ".join(f"pid {pid}" for pid in ready["worker_pids"]) or "none",
     }
     for name, value in rows.items():

@@ -5,10 +5,13 @@ One WSGI application in front of moto's:
     S3         presigned URLs and POST policies are checked (``presigned``), writes to one key do not interleave
     SQS        a long poll learns when its client is gone, so that no message is handed to nobody
     Lambda     Invoke runs the stack's own function instead of moto's
+
+All of it can be made to stand still for a moment, between requests, so that its state can be kept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 import json
@@ -16,7 +19,7 @@ import logging
 import re
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +32,7 @@ REGION: Final = "us-east-1"
 SECRET_KEY: Final = "test"  # noqa: S105 - the local stand-in, public on purpose
 _THREADS: Final = 48  # each long poll holds one
 _LARGEST_BODY_BYTES: Final = 6 * 1024**3  # S3 takes 5 GiB in one request
+_READS: Final = ("Get", "Query", "Scan", "BatchGet", "Describe", "List", "ReceiveMessage")
 _INVOKE: Final = re.compile(r"^/2015-03-31/functions/([^/]+)/invocations$")
 
 Environ = dict[str, Any]
@@ -48,6 +52,42 @@ Invoke = Callable[[str, bytes, bool], Invocation]
 """Takes a function name or ARN, the payload, and whether to wait for the answer. KeyError: no such function."""
 
 
+class Gate:
+    """Lets many through at once, or stands shut with nobody inside."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._shut = False
+
+    @contextlib.contextmanager
+    def passing(self) -> Iterator[None]:
+        """Wait until it is open, and be inside for the time of the block."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._shut)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def shut(self) -> Iterator[None]:
+        """Shut it, wait until those inside have left, and keep it shut for the time of the block."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._shut)
+            self._shut = True
+            self._changed.wait_for(lambda: self._inside == 0)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._shut = False
+                self._changed.notify_all()
+
+
 class LocalAws:
     """moto's services at ``endpoint_url`` from ``start`` to ``stop``. Fixes of moto_fixes must have been applied."""
 
@@ -59,6 +99,9 @@ class LocalAws:
         self._moto: WsgiApp = DomainDispatcherApplication(create_backend_app)
         self._dynamodb = threading.RLock()
         self._keys = [threading.RLock() for _ in range(64)]
+        self._gate = Gate()
+        self.writes = 0
+        """How many requests were more than a look."""
         self._calls: set[tuple[str, str]] = set()
         self._calls_file = CallsFile(calls_file) if calls_file else None
         self._invoke: Invoke | None = None
@@ -74,6 +117,7 @@ class LocalAws:
             asyncore_use_poll=True,
             ident=None,
         )
+        _answer_empty_bodies_at_once(self._server)
         self.endpoint_url: Final = f"http://{host}:{self._server.effective_port}"
 
     def start(self) -> None:
@@ -92,25 +136,35 @@ class LocalAws:
         """Whether this caller has made this call, e.g. ``AmazonSQS.ReceiveMessage``."""
         return (access_key, target) in self._calls
 
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """For the time of the block no request is under way but long polls, which take nothing."""
+        with self._gate.shut(), moto_sqs.taking:
+            yield
+
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         self._calls.add((_access_key(environ), target))
         if self._calls_file:
             self._calls_file.note(_access_key(environ), environ)
-        if target.startswith("DynamoDB_"):
-            with self._dynamodb:
-                return self._moto(environ, start_response)
-        if target.startswith("AmazonSQS."):
+        if target == "AmazonSQS.ReceiveMessage":  # may wait for 20 s: kept out of nothing but the taking
             moto_sqs.serve_for(environ.get("waitress.client_disconnected"))
             try:
                 return self._moto(environ, start_response)
             finally:
                 moto_sqs.serve_for(None)
-        path = environ.get("PATH_INFO", "")
-        invocation = _INVOKE.match(path)
-        if invocation and environ["REQUEST_METHOD"] == "POST" and self._invoke:
+        invocation = _INVOKE.match(environ.get("PATH_INFO", ""))
+        if invocation and environ["REQUEST_METHOD"] == "POST" and self._invoke:  # makes requests of its own
             return self._invoke_function(urllib.parse.unquote(invocation[1]), environ, start_response)
+        with self._gate.passing():
+            self.writes += not _is_read(target, environ["REQUEST_METHOD"])
+            return self._answer(target, environ, start_response)
+
+    def _answer(self, target: str, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if target.startswith("DynamoDB_"):
+            with self._dynamodb:
+                return self._moto(environ, start_response)
         if not target and _is_s3(environ):
             return self._s3(environ, start_response)
         return self._moto(environ, start_response)
@@ -140,6 +194,27 @@ class LocalAws:
             headers.append(("X-Amz-Function-Error", answer.error))
         start_response("200 OK" if wait else "202 Accepted", headers)
         return io.BytesIO(answer.payload if wait else b"")
+
+
+def _answer_empty_bodies_at_once(server: Any) -> None:
+    """An empty object is put with ``Expect: 100-continue``, and waitress then waits for its body for ever."""
+    from waitress.channel import HTTPChannel
+
+    class Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
+        def send_continue(self) -> None:
+            if self.request.completed:
+                self.request.expect_continue = False
+            else:
+                super().send_continue()
+
+    server.channel_class = Channel
+
+
+def _is_read(target: str, method: str) -> bool:
+    """Whether a request leaves everything as it was, receipts of messages aside."""
+    if target:
+        return target.partition(".")[2].startswith(_READS)
+    return method in {"GET", "HEAD"}
 
 
 def _access_key(environ: Environ) -> str:

@@ -35,6 +35,7 @@ def apply(*, invoke_async: AsyncInvoke) -> None:
     transactions_copy_only_touched_items()
     items_are_answered_as_they_are()
     services_are_listed_once()
+    instances_are_let_go()
     moto_sqs.apply()
 
 
@@ -225,6 +226,16 @@ def services_are_listed_once() -> None:
 
     listed = tuple(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: listed
+
+
+def instances_are_let_go() -> None:
+    """moto keeps every item, message and object it ever made, for a reset of all services that nobody asks for here."""
+    from moto.core.common_models import BaseModel
+
+    def new(cls: type, *_: Any, **__: Any) -> Any:
+        return object.__new__(cls)
+
+    BaseModel.__new__ = new  # type: ignore[method-assign]
 
 
 def _original(owner: type, name: str) -> Any:

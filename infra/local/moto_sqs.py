@@ -17,6 +17,8 @@ from typing import Any
 _LONGEST_NAP_SECONDS = 1.0  # how often a waiting receiver looks whether its client is still there
 
 _request = threading.local()
+taking = threading.Lock()
+"""Held while a receiver takes messages: with it, and other requests kept out, queues do not change."""
 
 
 def receiver_left() -> bool:
@@ -83,7 +85,8 @@ def _wait_for_messages(queue: Any, count: int, wait_seconds: float, visibility_s
         while True:
             if wait_seconds and receiver_left():
                 return []  # a message given to nobody would stay invisible for its whole visibility timeout
-            received = _take(queue, count, visibility_seconds)
+            with taking:
+                received = _take(queue, count, visibility_seconds)
             remaining = deadline - time.monotonic()
             if received or remaining <= 0:
                 return received

@@ -29,6 +29,8 @@ class Options:
     verbose: bool
     drop: Path
     schedule_seconds: float | None
+    state: Path | None
+    state_seconds: float
     engine: str | None
     model: str | None
     workers: int
@@ -49,6 +51,12 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     )
     stack.add_argument(
         "--schedule-seconds", type=float, metavar="N", help="fire scheduled rules every N seconds instead"
+    )
+    stack.add_argument(
+        "--state", type=Path, metavar="DIR", help="keep tables, queues and bucket there from one start to the next"
+    )
+    stack.add_argument(
+        "--state-seconds", type=float, default=60.0, metavar="N", help="how often, apart from at the end (default: 60)"
     )
     network = parser.add_argument_group("network")
     network.add_argument("--host", default="127.0.0.1", help="address of the HTTP API")
@@ -72,6 +80,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         "--drop", type=Path, default=Path("drop"), metavar="DIR", help="the drop folder (default: ./drop)"
     )
     given = vars(parser.parse_args(arguments))
+    if given["state_seconds"] <= 0:
+        parser.error("--state-seconds: more than 0")
     try:
         given["parameters"] = _parameters(given.pop("parameter"))
     except ValueError as problem:

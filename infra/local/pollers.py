@@ -53,7 +53,9 @@ class QueuePollers:
         while not self._stopping.is_set():
             try:
                 messages = self._receive(source, url)
-                if messages and not self._stopping.is_set():
+                if self._stopping.is_set():
+                    self._give_back(url, messages)
+                elif messages:
                     self._deliver(source, url, messages)
             except Exception as error:  # noqa: BLE001 - a poller outlives whatever one batch did
                 if self._stopping.is_set():
@@ -80,6 +82,13 @@ class QueuePollers:
             if not more or time.monotonic() >= window_ends:
                 break
         return received
+
+    def _give_back(self, url: str, messages: list[dict[str, Any]]) -> None:
+        """Messages that came when nobody was there for them any more."""
+        for message in messages:
+            self._sqs.change_message_visibility(
+                QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+            )
 
     def _deliver(self, source: EventSource, url: str, messages: list[dict[str, Any]]) -> None:
         event = {"Records": [_record(message, source.queue_arn) for message in messages]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
@@ -17,10 +18,12 @@ from infra.local.options import Options, with_local_defaults
 from infra.local.pollers import QueuePollers, ScheduledRules
 from infra.local.runtime import FunctionPool, Host
 from infra.local.stack_log import StackLog
+from infra.local.state import KeptState
 from infra.local.streaming import StreamingHost
 from infra.local.worker import Workers, environment_from_outputs
 
 _API_CHILDREN, _OTHER_CHILDREN = 4, 2
+_LAST_WORDS_SECONDS = 3.0  # how long functions at work may go on when a stack whose state is kept ends
 _ASYNC_TRIES, _ASYNC_PAUSE_SECONDS = 3, 1.0  # Lambda's asynchronous invocation: two retries (there after minutes)
 
 
@@ -37,14 +40,20 @@ class RunningStack:
         self._workers: Workers | None = None
         self._demo: demo_account.DemoAccount | None = None
         self._base_url: str | None = None
+        self._state: KeptState | None = None
+        self._may_keep = False  # a start that broke off must not replace what is kept
+        self.is_kept = True
+        """False when the state should have been kept at the end, and could not be."""
 
     async def start(self) -> None:
         """Return once every function is initialised, every worker polls and the API answers."""
+        self._state = KeptState(self._options.state) if self._options.state else None
         moto_fixes.apply(invoke_async=self._invoke_async)
         self._aws = LocalAws(port=self._options.aws_port, calls_file=self._options.calls_file)
         self._aws.on_invoke(self._invoke_api)
         self._aws.start()
         self._created = self._create()
+        self._restore()
         self._environment = environment_from_outputs(self._created.outputs)
         host = Host(code=self._options.code.resolve(), endpoint_url=self._aws.endpoint_url, log=self._log)
         behind_api = {route.function_arn for api in self._created.apis for route in api.routes}
@@ -55,17 +64,49 @@ class RunningStack:
             self._pools[function.arn] = FunctionPool(function, host, size=size)
         self._start_workers()
         await asyncio.gather(*(pool.start() for pool in self._pools.values()), self._open_demo_account())
+        self._may_keep = self._state is not None
         await self._start_gateway()
         self._start_events()
         self._watch_drop_folder()
         if self._workers:
             await self._workers.ready()
+        if self._state:
+            await asyncio.to_thread(self._keep_state)
+            self._keep(self._keep_state_regularly())
 
     def _create(self) -> stack.Created:
         source = template.read(self._options.template)
         given = with_local_defaults(self._options.parameters, list(source.get("Parameters", {})))
         values = template.parameters(source, given)
         return stack.create(template.translate(source, values), values, endpoint_url=self._aws.endpoint_url)
+
+    def _restore(self) -> None:
+        if self._state and (told := self._state.restore(self._created.stores)):
+            self._log.notice(f"brought back from {self._state.folder}: {told}")
+
+    def _keep_state(self, *, always: bool = True) -> None:
+        assert self._state is not None
+        try:
+            kept = self._state.keep(self._aws, self._created.stores, self._demo, always=always)
+        except OSError as error:
+            self._log.notice(f"the state could not be kept in {self._state.folder}: {error}")
+            self.is_kept = False
+            return
+        self.is_kept = True
+        if kept:
+            self._log.line("state", f"kept: {kept}")
+
+    async def _keep_state_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.state_seconds)
+            await asyncio.to_thread(self._keep_state, always=False)
+
+    async def _keep_state_at_the_end(self) -> None:
+        """One more snapshot, and the folder for the next stack."""
+        assert self._state is not None
+        if self._may_keep:
+            await asyncio.to_thread(self._keep_state)
+        self._state.close()
 
     def _start_workers(self) -> None:
         if not self._options.workers or "WORK_QUEUE_URL" not in self._environment:
@@ -83,6 +124,9 @@ class RunningStack:
         self._workers.start()
 
     async def _open_demo_account(self) -> None:
+        if self._state and self._state.demo:
+            self._demo = self._state.demo
+            return
         create = functools.partial(demo_account.create, self._environment, endpoint_url=self._aws.endpoint_url)
         self._demo = await asyncio.to_thread(create)
 
@@ -147,6 +191,7 @@ class RunningStack:
             "region": REGION,
             "access_key_id": "test",
             "secret_access_key": SECRET_KEY,
+            "state": str(self._state.folder) if self._state else None,
             "drop_folder": str(self._options.drop.resolve()),
             "bucket": self._created.outputs.get("Bucket"),
             "outputs": dict(self._created.outputs),
@@ -165,12 +210,23 @@ class RunningStack:
             self._gateway.close()
         for task in self._background:
             task.cancel()
+        if self._state:
+            await self._let_functions_finish()
         ending: list[Coroutine[Any, Any, None]] = [pool.close() for pool in self._pools.values()]
         if self._workers:
             ending.append(self._workers.stop())
         if self._streaming:
             ending.append(self._streaming.stop())
         await asyncio.gather(*ending)
+        if self._state:
+            await self._keep_state_at_the_end()
+
+    async def _let_functions_finish(self) -> None:
+        """What is at work now would otherwise be found half done at the next start, minutes later."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                while any(pool.is_busy for pool in self._pools.values()):
+                    await asyncio.sleep(0.02)
 
     # ---- Invocations --------------------------------------------------------------------------------------------
 

@@ -207,6 +207,7 @@ class FunctionPool:
         self._idle: asyncio.LifoQueue[Sandbox | FunctionBroken] = asyncio.LifoQueue()
         self._all: set[Sandbox] = set()
         self._count = 0  # children there are or that are being started
+        self._running = 0
         self._growing: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -223,14 +224,21 @@ class FunctionPool:
             self._host.log.notice(str(broken))
             body = {"errorType": "Runtime.InitError", "errorMessage": str(broken).partition("\n")[0]}
             return Invocation(payload=json.dumps(body).encode(), error="Unhandled")
+        self._running += 1
         try:
             return await sandbox.run(payload)
         finally:
+            self._running -= 1
             if sandbox.usable:
                 self._idle.put_nowait(sandbox)
             else:
                 self._discard(sandbox)
                 self._grow()  # as warm as before for the next request
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a child is answering a request."""
+        return self._running > 0
 
     @property
     def pids(self) -> list[int]:

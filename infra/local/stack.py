@@ -75,6 +75,15 @@ class RestApi:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Where the stack's data lie: the names of tables, queues and buckets, by logical id."""
+
+    tables: Mapping[str, str]
+    queues: Mapping[str, str]
+    buckets: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
     """The stack as created: what to run, and the template's outputs. ``left_out`` are logical ids moto never saw."""
 
@@ -82,6 +91,7 @@ class Created:
     event_sources: tuple[EventSource, ...]
     schedules: tuple[ScheduledRule, ...]
     apis: tuple[RestApi, ...]
+    stores: Stores
     outputs: Mapping[str, str]
     left_out: tuple[str, ...] = field(default=())
 
@@ -119,6 +129,11 @@ def create(template: Template, values: Mapping[str, str], *, endpoint_url: str |
         event_sources=tuple(_event_sources(resolved)),
         schedules=tuple(_schedules(resolved)),
         apis=tuple(_apis(resolved)),
+        stores=Stores(
+            tables=_names(resolved, "AWS::DynamoDB::Table"),
+            queues=_names(resolved, "AWS::SQS::Queue"),
+            buckets=_names(resolved, "AWS::S3::Bucket"),
+        ),
         outputs={output["OutputKey"]: str(output["OutputValue"]) for output in made.outputs or []},
         left_out=tuple(left_out),
     )
@@ -169,6 +184,11 @@ def _functions(resolved: Resolved) -> Iterator[Function]:
             reserved_concurrency=None if reserved is None else int(reserved),
             json_logs=properties.get("LoggingConfig", {}).get("LogFormat") == "JSON",
         )
+
+
+def _names(resolved: Resolved, kind: str) -> dict[str, str]:
+    # What refers to a queue gets its URL, whose last part is the name.
+    return {logical_id: resolved.ref(logical_id).rpartition("/")[2] for logical_id, _ in resolved.of_type(kind)}
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections import Counter
@@ -177,6 +178,21 @@ assert "dynamodb" in backends.list_of_moto_modules()
 """)
 
 
+def test_what_was_deleted_does_not_stay_in_memory() -> None:
+    code = """
+        import gc, weakref
+        from infra.local import moto_fixes
+        moto_fixes.apply(invoke_async=lambda arn, event: None)
+        from moto.sqs.models import Message
+        message = Message("id", "body")
+        gone = weakref.ref(message)
+        del message
+        gc.collect()
+        assert gone() is None, "moto remembers it"
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=REPOSITORY, check=True, timeout=60)
+
+
 def test_cloudformation_is_imported_without_services_nobody_uses() -> None:
     _run_python("""
 import sys
@@ -210,6 +226,12 @@ def test_what_create_stack_forgets_is_set_all_the_same(small_stack: SmallStack) 
     assert s3.get_bucket_cors(Bucket=bucket)["CORSRules"][0]["AllowedOrigins"] == ["https://example.com"]
     queues = s3.get_bucket_notification_configuration(Bucket=bucket)["QueueConfigurations"]
     assert queues[0]["Filter"]["Key"]["FilterRules"][0]["Value"] == "drop/"
+
+
+def test_an_empty_object_is_stored_at_once(small_stack: SmallStack) -> None:
+    s3, bucket, key = small_stack.client("s3"), small_stack.output_of("Bucket"), token()
+    s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    assert s3.head_object(Bucket=bucket, Key=key)["ContentLength"] == 0
 
 
 def test_writes_to_one_object_wait_for_each_other_and_reads_do_not() -> None:
