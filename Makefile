@@ -7,7 +7,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed-$(shell cat requirements/*.txt | cksum | cut -d' ' -f1)
 # pytest processes; the suite starts real servers, so more than the cores does not help.
 PROCESSES ?= 2
-# Flags passed through by `local`, `test` and `bench`.
+# Flags passed through by `local`, `test`, `bench` and `rehearse`.
 ARGS ?=
 # A folder in which `local` keeps its data from one start to the next.
 STATE ?=
@@ -25,7 +25,7 @@ CHECKOV := $(call tool,checkov)
 PYANNOTE := $(call tool,test-pyannote)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo local test check format openapi test-pyannote soak fuzz storm bench bench-intake bench-cold build check-deploy deploy smoke destroy upgrade clean
+.PHONY: help setup demo local test check format openapi test-pyannote soak rehearse fuzz storm bench bench-intake bench-cold build check-deploy deploy smoke destroy upgrade clean
 
 help: ## This list
 	@printf '\n  AudioToText: speech to text in your own cloud.\n\n'
@@ -98,8 +98,12 @@ openapi: setup ## Write docs/openapi.json from the code
 	@$(PY) -m functions.api.openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 	@$(PY) -m functions.api.reference > docs/reference.md.new && mv docs/reference.md.new docs/reference.md
 
-soak: setup ## 200,000 random steps over the ledger, with crashes and replays (seven minutes on two quiet cores)
+soak: setup ## 200,000 random steps over the ledger (seven minutes on two quiet cores), then `rehearse`
 	@LEDGER_STEPS=200000 $(PY) -m pytest -q -s tests/property/test_ledger_machine.py
+	@$(PY) -m tests.rehearsal $(ARGS)
+
+rehearse: setup ## 500 jobs on the local stack while everything around them fails (ARGS="--jobs 50 --seed 1")
+	@$(PY) -m tests.rehearsal $(ARGS)
 
 fuzz: setup ## Thousands of generated requests against the local stack, held against the API description
 	@$(PY) -m tests.fuzz $(ARGS)

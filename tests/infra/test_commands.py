@@ -102,3 +102,9 @@ def test_a_package_of_which_a_file_is_missing_is_found_out(tmp_path: Path) -> No
             (information / "RECORD").write_text(f"{name}/__init__.py,,\n{name}-1.0.dist-info/RECORD,,\n")
     (tmp_path / "holed" / "__init__.py").unlink()
     assert half_installed(tmp_path) == ["cut_off==1.0", "holed==1.0"]
+
+
+def test_make_local_keeps_its_data_where_state_says() -> None:
+    dry = ["make", "--dry-run", "local", "STATE=some where"]
+    told = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert '-m infra.local --state "some where"' in told
