@@ -204,6 +204,10 @@ _WHAT_NEXT = {
         "source_timeout",
         "The recording did not come in time: {why} Please try again later, or upload the file.",
     ),
+    DownloadProblem.LIVE: (
+        "source_is_live",
+        "The address cannot be transcribed: {why} Please send it once the recording is there.",
+    ),
     DownloadProblem.BROKEN: (
         "source_timeout",
         "The recording did not come through after several tries: {why} Please try again later, or upload the file.",

@@ -16,6 +16,8 @@ from shared.domain.urls import UnsafeUrl, WebUrl, parse_source_url
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 256 * 1024
 _REDIRECTS = {301, 302, 303, 307, 308}
+_LIVE_HEADERS = ("icy-name", "icy-br", "icy-metaint", "icy-pub", "ice-audio-info")  # SHOUTcast's and Icecast's
+IS_LIVE = "it is a live stream."
 _USER_AGENT = "AudioToText/1 (fetches recordings its users name)"
 
 
@@ -28,6 +30,7 @@ class DownloadProblem(StrEnum):
     BLOCKED = "blocked"
     TOO_LARGE = "too_large"
     TIMEOUT = "timeout"
+    LIVE = "live"  # a radio station: it never ends
     BROKEN = "broken"  # the server or the connection failed: worth another try
 
 
@@ -118,6 +121,10 @@ def _translated() -> Iterator[None]:
         raise DownloadFailure(DownloadProblem.TIMEOUT, "it took too long.") from error
     except ssl.SSLError as error:
         raise DownloadFailure(DownloadProblem.BROKEN, "its TLS certificate or connection is bad.") from error
+    except http.client.BadStatusLine as error:
+        if str(error.args[0]).startswith("ICY "):  # SHOUTcast before version 2
+            raise DownloadFailure(DownloadProblem.LIVE, IS_LIVE) from error
+        raise DownloadFailure(DownloadProblem.BROKEN, "its server does not speak HTTP.") from error
     except (OSError, http.client.HTTPException) as error:
         raise DownloadFailure(DownloadProblem.BROKEN, "its server broke the connection.") from error
 
@@ -144,6 +151,8 @@ def _download(url: WebUrl, response: http.client.HTTPResponse, max_bytes: int) -
     if response.getheader("Content-Encoding", "identity").lower() not in {"", "identity"}:
         # Never unpacked: a few kilobytes may unpack to anything.
         raise DownloadFailure(DownloadProblem.BROKEN, "its server compresses what it was asked to send as it is.")
+    if any(name.lower().startswith(_LIVE_HEADERS) for name, _ in response.getheaders()):
+        raise DownloadFailure(DownloadProblem.LIVE, IS_LIVE)
     size_bytes = response.length
     if size_bytes is not None and size_bytes > max_bytes:
         raise DownloadFailure(DownloadProblem.TOO_LARGE, f"it has {size_bytes} bytes; {max_bytes} are allowed.")

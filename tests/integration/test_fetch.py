@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import socket
+import threading
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, Unsu
 
 from gpu_jobs import fetch_apart, fetch_site
 from gpu_jobs.fetch import Fetched, Fetcher, FetchSettings
+from shared.adapters.pinned import GuardedConnector
 from shared.domain.errors import JobFailure
 from tests.integration.web_servers import Reply, site
 from tests.media_files import RECIPES, make
@@ -93,6 +95,8 @@ def test_the_player_on_a_page_is_found(tmp_path: Path) -> None:
         (Reply(status=403), "source_forbidden"),
         (Reply(status=429), "source_blocked"),
         (Reply(status=503), "source_timeout"),
+        (Reply(body=bytes(300), headers={"icy-name": "Radio", "icy-br": "128"}, claims_bytes=-1), "source_is_live"),
+        (Reply(body=bytes(300), headers={"Ice-Audio-Info": "bitrate=128"}, claims_bytes=-1), "source_is_live"),
         (Reply(body=b"x" * 100, claims_bytes=10**12), "source_too_large"),
         (Reply(body=b"%PDF-1.7\n" + bytes(300)), "source_not_media"),
         (Reply(body=b"PK\x03\x04" + bytes(300)), "source_not_media"),
@@ -222,6 +226,44 @@ def test_ftp_on_a_page_is_not_followed_past_the_guard(tmp_path: Path) -> None:
         server.settimeout(0)
         with pytest.raises(BlockingIOError):
             server.accept()
+
+
+def test_a_radio_station_of_the_old_kind_is_called_live(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def play() -> None:
+            with server.accept()[0] as listener:
+                listener.recv(4_096)
+                listener.sendall(b"ICY 200 OK\r\nicy-name: Radio\r\n\r\n" + bytes(1_000))
+
+        thread = threading.Thread(target=play)
+        thread.start()
+        with pytest.raises(JobFailure) as caught:
+            Fetcher(LOCAL).fetch(f"http://127.0.0.1:{server.getsockname()[1]}/;stream.mp3", tmp_path)
+        thread.join()
+
+    assert caught.value.code == "source_is_live"
+
+
+@pytest.mark.parametrize("line", ["http://ours.example.com:{port}/1.ts", "file:///etc/passwd"])
+def test_what_a_pages_playlist_points_to_is_guarded_too(line: str, tmp_path: Path) -> None:
+    """yt-dlp fetches the parts of a playlist by itself; each of its connections passes the guard."""
+
+    def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    connector = GuardedConnector(allow_loopback=True, resolve=resolve)
+    with site(lambda _path: Reply(body=_mp3())) as canary:
+        lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:5", "#EXTINF:5,", line.format(port=canary.port), "#EXT-X-ENDLIST"]
+        playlist = Reply(body="\n".join(lines).encode(), headers={"Content-Type": "application/vnd.apple.mpegurl"})
+        page = Reply(body=b"<html><video src='/a.m3u8'></video></html>", headers={"Content-Type": "text/html"})
+        with site(lambda path: playlist if path == "/a.m3u8" else page) as running:
+            with pytest.raises(JobFailure) as caught:
+                Fetcher(LOCAL, connector).fetch(running.url("/talk"), tmp_path)
+            assert ("GET", "/a.m3u8") in running.requests
+
+    assert canary.requests == []
+    assert caught.value.code in SOURCE_CODES
 
 
 def test_cookies_come_from_the_environment_or_a_file_and_reach_the_site(tmp_path: Path) -> None:
