@@ -51,6 +51,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "name": "Ada's podcast",
         "balance": 994.5,
         "held": 5.5,
+        "retention_days": 30,
         "limits": {
             "submits_per_minute": 60,
             "submits_remaining": 59,

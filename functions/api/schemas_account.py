@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from functions.api.described import Described
 
@@ -25,7 +25,23 @@ class AccountView(Described):
     name: str
     balance: float = Field(description="Credits that can be used.")
     held: float = Field(description="Credits set aside for jobs under way.")
+    retention_days: int | None = Field(
+        description="For how long transcriptions are kept that don't say; null: as long as the service keeps anything."
+    )
     limits: Limits
+
+
+class AccountUpdate(BaseModel):
+    """What is to change."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"retention_days": 30}})
+    retention_days: int | None = Field(
+        ge=0,
+        le=3_650,
+        strict=True,
+        description="For how long to keep transcriptions that don't say; 0: once a webhook took the result, after a "
+        "day at the latest; null: as long as the service keeps anything.",
+    )
 
 
 class LedgerEntry(Described):

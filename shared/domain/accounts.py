@@ -38,6 +38,7 @@ class Account:
     name: str
     created_at: datetime
     submits_per_minute: int | None = None  # None: the deployment's
+    retention_days: int | None = None  # of jobs that don't say; None: as long as the deployment keeps anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,3 +40,10 @@ class Accounts:
     def set_submit_rate(self, account_id: AccountId, submits_per_minute: int | None) -> None:
         """How fast the account may submit; None: as fast as the deployment says. Raises NotFound."""
         self._store.set_submit_rate(account_id, submits_per_minute)
+
+    def set_retention(self, account_id: AccountId, days: int | None) -> None:
+        """For how long the account's jobs are kept that don't say themselves; None: as the deployment keeps them.
+
+        Jobs from half a minute later on are kept so: processes look at accounts no more often. Raises NotFound.
+        """
+        self._store.set_retention(account_id, days)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -21,6 +22,7 @@ from shared.domain.limits import Pace
 POST_SECONDS = 15.0  # half of what API Gateway gives a request
 BACKOFF_SECONDS = 0.1
 HINTS_SIZE = 10_000
+RECENT_SECONDS = 30.0  # as long as a key may be remembered
 LOCKS = 64
 
 Plan = Callable[[Balance], LedgerChange]
@@ -39,6 +41,7 @@ class Credits:
         self._store = store
         self._now = now
         self._hints: dict[AccountId, Standing] = {}
+        self._read_at: dict[AccountId, float] = {}
         self._locks = [threading.Lock() for _ in range(LOCKS)]
 
     def balance(self, account_id: AccountId) -> Balance:
@@ -47,7 +50,14 @@ class Credits:
 
     def standing(self, account_id: AccountId) -> Standing:
         """The balance and the pace now. Raises NotFound."""
-        return self._remember(self._store.standing(account_id))
+        return self._remember(self._store.standing(account_id), read=True)
+
+    def recent(self, account_id: AccountId) -> Standing:
+        """The account with settings no older than RECENT_SECONDS. Raises NotFound."""
+        hint = self._hints.get(account_id)
+        if hint is None or time.monotonic() - self._read_at.get(account_id, -math.inf) > RECENT_SECONDS:
+            return self.standing(account_id)
+        return hint
 
     def last_seen(self, account_id: AccountId) -> Standing:
         """The account as this process last saw it, read only if it never did; good enough to refuse early."""
@@ -88,7 +98,7 @@ class Credits:
                         raise
                     before = self.standing(account_id)  # the hint may be out of date
                 except BalanceMoved as moved:
-                    before, moved_times = self._remember(moved.current), moved_times + 1
+                    before, moved_times = self._remember(moved.current, read=True), moved_times + 1
                     _back_off(account_id, moved_times, give_up_at)
                 else:
                     return self._remember(after)
@@ -118,9 +128,12 @@ class Credits:
         finally:
             lock.release()
 
-    def _remember(self, standing: Standing) -> Standing:
+    def _remember(self, standing: Standing, *, read: bool = False) -> Standing:
         if len(self._hints) >= HINTS_SIZE:
             self._hints.clear()
+            self._read_at.clear()
+        if read:
+            self._read_at[standing.balance.account_id] = time.monotonic()
         self._hints[standing.balance.account_id] = standing
         return standing
 

@@ -229,10 +229,12 @@ class Jobs:
         return "forgotten"
 
     def let_go(self, job: Job) -> None:
-        """Have the job deleted at the sweeper's next round. A lost race only means: at its expiry."""
-        if not job.owes_event:
-            with contextlib.suppress(JobMoved):
-                self._ports.store.replace(rules.let_go(job, self._ports.now()))
+        """Have the job deleted at the sweeper's next round, or at the one after if its event is not yet noted as told.
+
+        A lost race only means: at its expiry.
+        """
+        with contextlib.suppress(JobMoved):
+            self._ports.store.replace(rules.let_go(job, self._ports.now()))
 
     def remove_objects(self, job: Job) -> list[StoredObject]:
         """Delete everything of the job in the bucket; what there was."""

@@ -155,9 +155,18 @@ class Submissions:
         standing = self._holds.credits.last_seen(account_id)
         return limits.pace(standing.paced_until, self.rate_of(standing.submits_per_minute), self._ports.now())
 
+    @property
+    def most_days(self) -> int:
+        """The longest retention there is."""
+        return self._policy.retention.days
+
     def days_kept(self, job: Job) -> int:
         """The retention of an earlier job, for one that is made of it."""
-        return min(job.kept_days, self._policy.retention.days)
+        return min(job.kept_days, self.most_days)
+
+    def _default_days(self, account_id: AccountId) -> int | None:
+        days = self._holds.credits.recent(account_id).retention_days
+        return None if days is None else min(days, self.most_days)  # the deployment may keep less by now
 
     def rate_of(self, submits_per_minute: int) -> SubmitRate:
         """The rate of an account, given what its item says (0: the deployment's)."""
@@ -259,6 +268,9 @@ class Submissions:
         job_id = submission.job_id or JobId(self._ports.new_id())
         principal = submission.principal
         beat = Beat(now=self._ports.now(), lease=UNSENT_GRACE)
+        kept_days = submission.retention_days
+        if kept_days is None:
+            kept_days = self._default_days(principal.account_id)
         recording = Recording(
             key=submission.stored_key or rules.recording_key(principal.account_id, job_id),
             filename=submission.filename,
@@ -282,10 +294,8 @@ class Submissions:
             hold=Hold(),
             created_at=beat.now,
             # a TTL counts whole seconds
-            expires_at=(beat.now + _retention(submission.retention_days, self._policy.retention)).replace(
-                microsecond=0
-            ),
-            delete_when_delivered=submission.retention_days == 0,
+            expires_at=(beat.now + _retention(kept_days, self._policy.retention)).replace(microsecond=0),
+            delete_when_delivered=kept_days == 0,
             request_id=submission.request_id,
             drop_key=submission.drop_key,
             estimated_seconds=seconds if seconds is not None and math.isfinite(seconds) and seconds > 0 else None,

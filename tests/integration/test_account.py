@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from shared.bootstrap import Services
+from shared.domain.accounts import Scope
+from shared.domain.ids import JobId
 from shared.services.credits import Credits
 from tests.integration.conftest import Cloud, Customer
 from tests.integration.paid_jobs import SUBMIT, submit, work
@@ -136,3 +140,52 @@ def test_every_movement_of_an_account_verifies(funded: Customer, api: TestClient
     work(cloud, submit(api, funded, seconds=60).json()["id"], real_seconds=60.0)
     ledger: Credits = funded.services.credits
     assert ledger.verify(funded.account_id).entries == 3
+
+
+# ---- retention -------------------------------------------------------------------------------------------------------
+
+
+def _kept_days(services: Services, job_id: str) -> int:
+    job = services.jobs.look_up(JobId(job_id))
+    assert job is not None
+    return job.kept_days
+
+
+def test_an_account_s_retention_holds_for_jobs_that_say_nothing(
+    api: TestClient, funded: Customer, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = submit(api, funded).json()["id"]
+    assert _kept_days(services, first) == 365
+    for days in (30, 0):
+        changed = api.patch("/api/v1/account/", json={"retention_days": days}, headers=funded.headers)
+        assert (changed.status_code, changed.json()["retention_days"]) == (200, days)
+        monkeypatch.setattr(Credits, "recent", Credits.standing)  # half a minute later
+        assert _kept_days(services, submit(api, funded).json()["id"]) == days
+        assert _kept_days(services, submit(api, funded, retention_days="7").json()["id"]) == 7
+    assert _kept_days(services, first) == 365
+    back = api.patch("/api/v1/account/", json={"retention_days": None}, headers=funded.headers)
+    assert back.json()["retention_days"] is None
+    assert _kept_days(services, submit(api, funded).json()["id"]) == 365
+
+
+def test_a_process_looks_at_the_account_again_after_half_a_minute(
+    api: TestClient, funded: Customer, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(api, funded)
+    services.accounts.set_retention(funded.account_id, 3)
+    assert _kept_days(services, submit(api, funded).json()["id"]) == 365
+    monkeypatch.setattr("shared.services.credits.RECENT_SECONDS", -1.0)
+    assert _kept_days(services, submit(api, funded).json()["id"]) == 3
+
+
+@pytest.mark.parametrize("days", [-1, 366, 4_000, "7", 1.5, True, [], {}])
+def test_a_retention_that_cannot_be_is_refused(api: TestClient, funded: Customer, days: Any) -> None:
+    answer = api.patch("/api/v1/account/", json={"retention_days": days}, headers=funded.headers)
+    assert (answer.status_code, answer.json()["field"]) == (400, "retention_days")
+
+
+def test_the_retention_is_changed_on_purpose_and_by_who_may(api: TestClient, funded: Customer) -> None:
+    assert api.patch("/api/v1/account/", json={}, headers=funded.headers).status_code == 400
+    reader = {"Authorization": f"Bearer {funded.make_key(frozenset({Scope.READ}))}"}
+    answer = api.patch("/api/v1/account/", json={"retention_days": 1}, headers=reader)
+    assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")

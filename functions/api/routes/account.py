@@ -9,9 +9,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from functions.api import cursors, schemas_account
-from functions.api.deps import MayRead, ServicesDep
+from functions.api.deps import MayManage, MayRead, ServicesDep
 from functions.api.fields import Fields
 from functions.api.schemas import answers
+from shared.bootstrap import Services
+from shared.domain.accounts import Principal
 from shared.domain.amounts import to_credits
 from shared.domain.credits import Entry
 from shared.domain.errors import InvalidRequest
@@ -28,6 +30,23 @@ router = APIRouter(tags=["Account"])
 @router.get("/account/", summary="Balance and limits", responses=answers(200, schemas_account.AccountView))
 def show(principal: MayRead, services: ServicesDep) -> JSONResponse:
     """What the account has, what is held for its jobs, and its limits."""
+    return JSONResponse(_account_view(principal, services))
+
+
+@router.patch("/account/", summary="Change the account", responses=answers(200, schemas_account.AccountView))
+def update(principal: MayManage, services: ServicesDep, wish: schemas_account.AccountUpdate) -> JSONResponse:
+    """Set for how long transcriptions are kept that don't say themselves; it holds half a minute later at the latest.
+
+    What is there already is kept as it was to be.
+    """
+    if wish.retention_days is not None and wish.retention_days > services.submissions.most_days:
+        message = f"'retention_days' must be 0 to {services.submissions.most_days}."
+        raise InvalidRequest(message, field="retention_days")
+    services.accounts.set_retention(principal.account_id, wish.retention_days)
+    return JSONResponse(_account_view(principal, services))
+
+
+def _account_view(principal: Principal, services: Services) -> dict[str, Any]:
     account = services.accounts.get(principal.account_id)
     balance = services.credits.balance(principal.account_id)
     pace = services.submissions.pace(principal.account_id)
@@ -38,20 +57,19 @@ def show(principal: MayRead, services: ServicesDep) -> JSONResponse:
         if day.key_id == principal.key_id
     ]
     limit = principal.daily_limit_millicredits
-    return JSONResponse(
-        {
-            "id": account.account_id,
-            "name": account.name,
-            "balance": to_credits(balance.available_millicredits),
-            "held": to_credits(balance.held_millicredits),
-            "limits": {
-                "submits_per_minute": pace.limit,
-                "submits_remaining": pace.remaining,
-                "key_daily_credits": None if limit is None else to_credits(limit),
-                "key_daily_credits_used": to_credits(sum(used)),
-            },
-        }
-    )
+    return {
+        "id": account.account_id,
+        "name": account.name,
+        "balance": to_credits(balance.available_millicredits),
+        "held": to_credits(balance.held_millicredits),
+        "retention_days": account.retention_days,
+        "limits": {
+            "submits_per_minute": pace.limit,
+            "submits_remaining": pace.remaining,
+            "key_daily_credits": None if limit is None else to_credits(limit),
+            "key_daily_credits_used": to_credits(sum(used)),
+        },
+    }
 
 
 @router.get(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 DEPLOYMENT_RATE = 0  # the account has no submit rate of its own
+DEPLOYMENT_RETENTION = -1  # nor a default retention
 KEY_WRITE, RETIRED_KEY_WRITE = "key", "retired key"
 
 
@@ -51,8 +52,10 @@ class AccountStore:
             raise Conflict(f"Account {account.account_id} exists already.") from error
 
     def get(self, account_id: AccountId) -> Account | None:
-        """The account, or None."""
-        answer = self._client.get_item(TableName=self._table, Key=to_item({"account_id": account_id}))
+        """The account, or None: one strongly consistent read, for who has just changed it."""
+        answer = self._client.get_item(
+            TableName=self._table, Key=to_item({"account_id": account_id}), ConsistentRead=True
+        )
         if "Item" not in answer:
             return None
         values = from_item(answer["Item"])
@@ -65,13 +68,20 @@ class AccountStore:
 
     def set_submit_rate(self, account_id: AccountId, submits_per_minute: int | None) -> None:
         """Give the account a rate of its own, or (None) the deployment's again. Raises NotFound."""
+        self._set(account_id, "submits_per_minute", submits_per_minute or DEPLOYMENT_RATE)
+
+    def set_retention(self, account_id: AccountId, days: int | None) -> None:
+        """Give the account a default retention, or (None) the deployment's again. Raises NotFound."""
+        self._set(account_id, "retention_days", DEPLOYMENT_RETENTION if days is None else days)
+
+    def _set(self, account_id: AccountId, name: str, value: int) -> None:
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=to_item({"account_id": account_id}),
-                UpdateExpression="SET submits_per_minute = :rate",
+                UpdateExpression=f"SET {name} = :value",
                 ConditionExpression="attribute_exists(account_id)",
-                ExpressionAttributeValues=to_item({":rate": submits_per_minute or DEPLOYMENT_RATE}),
+                ExpressionAttributeValues=to_item({":value": value}),
             )
         except ClientError as error:
             if not is_refused(error):
@@ -183,7 +193,14 @@ def _to_account(values: dict[str, Any]) -> Account:
         name=values["name"],
         created_at=to_time(values["created_at"]),
         submits_per_minute=rate if rate != DEPLOYMENT_RATE else None,
+        retention_days=to_retention_days(values),
     )
+
+
+def to_retention_days(values: dict[str, Any]) -> int | None:
+    """The default retention in an account's item; None: the deployment's."""
+    days = int(values.get("retention_days", DEPLOYMENT_RETENTION))
+    return None if days == DEPLOYMENT_RETENTION else days
 
 
 def _to_key(values: dict[str, Any]) -> ApiKey:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from shared.adapters.dynamodb.accounts import DEPLOYMENT_RATE
+from shared.adapters.dynamodb.accounts import DEPLOYMENT_RATE, to_retention_days
 from shared.adapters.dynamodb.items import Update, from_item, to_item, to_time, to_time_or_none
 from shared.adapters.dynamodb.transactions import Refused, Write, transact
 from shared.domain.credits import Balance, Entry, EntryKind
@@ -23,11 +23,12 @@ _ABOVE_EVERY_SEQUENCE = 10**18
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """An account's item: its balance, and what limits how fast it may submit."""
+    """An account's item: its balance, what limits how fast it may submit, and how long its jobs are kept."""
 
     balance: Balance
     paced_until: datetime | None = None
     submits_per_minute: int = DEPLOYMENT_RATE
+    retention_days: int | None = None
 
 
 class BalanceMoved(Exception):
@@ -155,6 +156,7 @@ def _to_standing(values: dict[str, Any]) -> Standing:
         balance=_to_balance(values),
         paced_until=to_time_or_none(values.get("paced_until")),
         submits_per_minute=int(values["submits_per_minute"]),
+        retention_days=to_retention_days(values),
     )
 
 

@@ -1,0 +1,74 @@
+"""Events on the bus are what docs/events.md says they are: rules that others wrote depend on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.bootstrap import Services
+from shared.domain.endpoints import EndpointWish, EventType
+from shared.domain.jobs import JobState
+from shared.domain.webhooks import Failed, Refused
+from tests.finished_jobs import put_job
+from tests.integration.conftest import Customer
+
+PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text("utf-8")
+TYPES: dict[str, Any] = {"integer": int, "text": str, "text or null": (str, type(None))}
+
+
+class Bus:
+    """Keeps what is published."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Mapping[str, Any]]] = []
+
+    def publish(self, detail_type: str, detail: Mapping[str, Any]) -> None:
+        """Keep it."""
+        self.events.append((detail_type, detail))
+
+
+def _check(detail_type: str, detail: Mapping[str, Any]) -> None:
+    """Raise AssertionError unless the page describes every field of the event, and no other, with its type."""
+    section = next(part for part in PAGE.split("\n## ") if detail_type in part.splitlines()[0])
+    rows = re.findall(r"^\| `(\w+)` \| ([a-z ]+) \|", section, re.MULTILINE)
+    assert [name for name, _ in rows] == list(detail)
+    for name, kind in rows:
+        assert isinstance(detail[name], TYPES[kind]), name
+    assert detail["version"] == 1
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED])
+def test_the_end_of_a_job_is_told_as_documented(
+    services: Services, customer: Customer, state: JobState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = Bus()
+    monkeypatch.setattr(services.jobs, "_ports", replace(services.jobs._ports, bus=bus))  # type: ignore[arg-type]
+    job = put_job(services, customer.account_id, state)
+    services.jobs.publish(replace(job, owes_event=True))
+    ((detail_type, detail),) = bus.events
+    assert detail_type == f"transcription.{state}"
+    assert datetime.fromisoformat(detail["finished_at"]).tzinfo == UTC
+    _check(detail_type, detail)
+
+
+@pytest.mark.parametrize("reason", ["gone", "failing"])
+def test_the_end_of_an_endpoint_is_told_as_documented(
+    services: Services, customer: Customer, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = Bus()
+    monkeypatch.setattr(services.webhooks, "_ports", replace(services.webhooks._ports, bus=bus))  # type: ignore[arg-type]
+    wish = EndpointWish(url="https://example.com/hook", events=frozenset(EventType))
+    endpoint = services.endpoints.create(customer.account_id, wish)
+    failing_since = datetime.now(UTC) - timedelta(days=6)
+    endpoint = services.endpoints._ports.endpoints.replace(replace(endpoint, failing_since=failing_since))
+    services.webhooks._note_health(endpoint, Refused(status=410) if reason == "gone" else Failed(reason="status 500"))
+    ((detail_type, detail),) = bus.events
+    _check(detail_type, detail)
+    assert detail["reason"] == reason
+    assert not services.endpoints.get(customer.account_id, endpoint.endpoint_id).is_enabled
