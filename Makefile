@@ -71,7 +71,9 @@ check-deploy: setup build $(CHECKOV) ## What deployment needs: the build, sam's 
 	@$(call step,sam validate,.venv-tools/sam/bin/sam validate --lint --region us-east-1)
 	@$(call step,checkov,.venv-tools/checkov/bin/checkov --config-file .checkov.yaml -f template.yaml --skip-download)
 
-deploy: setup build ## Bring a stage up in your AWS account, or change it (STAGE=dev)
+deploy: setup ## Bring a stage up in your AWS account, or change it (STAGE=dev)
+	@$(PY) -m infra.deploy check --stage $(STAGE)
+	@$(MAKE) build
 	@$(PY) -m infra.deploy deploy --stage $(STAGE)
 
 smoke: setup ## Prove that a deployed stage works (STAGE=dev, AUDIOTOTEXT_API_KEY=...)

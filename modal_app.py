@@ -1,7 +1,6 @@
 """The Modal app: the only file that says ``modal``, and no logic in it.
 
-    modal run modal_app.py::fetch_weights    once, and again after a pin has changed
-    modal deploy modal_app.py
+    make deploy    deploys it with the rest, and has it fetch its weights
 
 The dispatcher spawns ``run_job(job_id, attempt_id)`` by name; it does no GPU work itself, but shares a recording out
 over the machines below. Modal may preempt any of them and run it again on the same input: the call id stays the same,
@@ -19,15 +18,17 @@ from pathlib import Path
 import modal
 import modal.experimental
 
-APP_NAME = "audiototext"
+APP_NAME = os.environ.get("MODAL_APP", "audiototext")  # `make deploy` gives each stage an app of its own
 WEIGHTS_DIR = "/weights"
-SECRET = "audiototext"  # noqa: S105 - the name of a Modal secret: the stack's outputs as settings
+SECRET = APP_NAME  # the name of a Modal secret: the stack's outputs as settings
 HUB_SECRET = "audiototext-hub"  # noqa: S105 - and of one with HF_TOKEN, for pyannote's terms
 SPEAKER_MODEL, LANGUAGE_MODEL = "speaker-diarization-community-1", "qwen2.5-7b-instruct"
 PLANNED_GPU = "L4"  # the first choice for chunks, and what the planner reckons with
 MAX_GPUS = int(os.environ.get("MAX_GPUS", "10"))
 MAX_JOBS = int(os.environ.get("MAX_JOBS", "20"))
 MAX_UPLOAD_HOSTS = int(os.environ.get("MAX_UPLOAD_HOSTS", "10"))
+# This file is read again in every container, which must come to the same names and ceilings.
+DEPLOYED = {"MODAL_APP": APP_NAME, "MAX_GPUS": str(MAX_GPUS), "MAX_JOBS": str(MAX_JOBS)}
 REQUIREMENTS = Path(__file__).parent / "requirements"
 RETRIES = modal.Retries(max_retries=2, initial_delay=1.0)
 RULES = {"secrets": [modal.Secret.from_name(SECRET)], "retries": RETRIES}
@@ -44,7 +45,7 @@ def _image(base: modal.Image, requirements: str, settings: dict[str, str], *more
     install = " ".join(f"-r /requirements/{name}" for name in requirements.split())
     image = base.add_local_dir(REQUIREMENTS, "/requirements", copy=True).env(settings)
     # pricing.toml must come along, so not only *.py as by default.
-    image = image.run_commands(f"python -m pip install {install}")
+    image = image.run_commands(f"python -m pip install {install}").env(DEPLOYED)
     return image.add_local_python_source("gpu_jobs", "shared", *more, ignore=["**/__pycache__/**"])
 
 
@@ -171,7 +172,7 @@ def run_job(job_id: str, attempt_id: str) -> str:
     **{**RULES, "retries": None},
 )
 @modal.concurrent(max_inputs=8)
-@modal.asgi_app(label="audiototext-uploads")
+@modal.asgi_app(label=f"{APP_NAME}-uploads")
 def uploads():  # type: ignore[no-untyped-def]
     """The same HTTP API, for bodies that Lambda cannot take: recordings stream into the bucket (ModalHost)."""
     from functions.api.app import from_environment

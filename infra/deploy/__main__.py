@@ -6,14 +6,15 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.deploy import preflight, smoke, stack, stages
+from infra.deploy import modal_side, preflight, smoke, stack, stages
 from infra.deploy.account import Account, NoAccount
+from infra.deploy.modal_side import ModalFailed
 from infra.deploy.stages import Stage, StageProblem
 from infra.local import template as templates
 from infra.local.worker import environment_from_outputs
@@ -27,7 +28,7 @@ def main() -> int:
     options = _parse()
     try:
         return COMMANDS[options.command](options)
-    except (StageProblem, NoAccount, stack.StackFailed, templates.TemplateProblem) as problem:
+    except (StageProblem, NoAccount, stack.StackFailed, ModalFailed, templates.TemplateProblem) as problem:
         print(f"\n  {problem}\n", file=sys.stderr)
     except ClientError as error:
         print(f"\n  AWS says: {error}\n", file=sys.stderr)
@@ -51,29 +52,33 @@ def _parse() -> argparse.Namespace:
 
 
 def _deploy(options: argparse.Namespace) -> int:
-    stage, source = _stage(options.stage, may_ask=options.command == "deploy"), _source()
+    stage, source = _stage(options.stage, may_ask=True), _source()
+    if found := list(preflight.settings_problems(stage, stage.parameters, source)):
+        return _refuse(stage, found)  # before anybody has to log in
     account = _account(stage)
     facts = account.observe(stage, source)
     parameters = preflight.derive_parameters(stage, facts, source)
     if found := list(preflight.problems(stage, facts, parameters, source)):
-        print("\n  Not deployed; nothing was created or changed:\n", file=sys.stderr)
-        for problem in found:
-            print(f"  - {problem}", file=sys.stderr)
-        print(f"\n  The stage's settings are in {stages.FOLDER / stage.name}.toml\n", file=sys.stderr)
-        return 1
+        return _refuse(stage, found)
     print(f"  preflight ok: account {facts.account_id}, {stage.region}, {stage.stack_name}, now {facts.stack_status}")
     if options.command == "check":
         return 0
     if not (stack.ROOT / stack.BUILT_TEMPLATE).exists():
         raise StageProblem("There is nothing built yet:  make build")
     outputs = stack.deploy(account, stage, parameters)
-    print("\n" + "".join(f"  {key:<22} {value}\n" for key, value in sorted(outputs.items())))
-    print(
-        f"  Next:  make smoke STAGE={stage.name}" + ("" if parameters.get("Runner") != "modal" else "  (Modal first:")
-    )
     if parameters.get("Runner") == "modal":
-        print("         docs/operations.md, step 5, deploys modal_app.py with these outputs)")
+        modal_side.deploy(parameters, _settings_of(stage, outputs))
+    print("\n" + "".join(f"  {key:<22} {value}\n" for key, value in sorted(outputs.items())))
+    print(f"  Next:  make smoke STAGE={stage.name}")
     return 0
+
+
+def _refuse(stage: Stage, found: list[str]) -> int:
+    print("\n  Not deployed; nothing was created or changed:\n", file=sys.stderr)
+    for problem in found:
+        print(f"  - {problem}", file=sys.stderr)
+    print(f"\n  The stage's settings are in infra/stages/{stage.name}.toml\n", file=sys.stderr)
+    return 1
 
 
 def _smoke(options: argparse.Namespace) -> int:
@@ -105,6 +110,9 @@ def _destroy(options: argparse.Namespace) -> int:
         print(f"  Gone. Kept: {', '.join(kept)}\n  Delete them with  make destroy STAGE={stage.name} DATA=delete")
     else:
         print("  Gone, with all its data.")
+    if facts.stack_parameters.get("Runner") == "modal":
+        app, where = (facts.stack_parameters[name] for name in ("ModalApp", "ModalEnvironment"))
+        print(f"  Modal's half is still there:  .venv/bin/modal app stop --env {where} {app}")
     return 0
 
 
@@ -113,9 +121,7 @@ def _stage(name: str, *, may_ask: bool) -> Stage:
     if stage is not None:
         return stage
     if not may_ask or not sys.stdin.isatty():
-        raise StageProblem(
-            f"There is no {stages.FOLDER / name}.toml yet: run  make deploy STAGE={name}  on a terminal."
-        )
+        raise StageProblem(f"There is no infra/stages/{name}.toml yet: run  make deploy STAGE={name}  on a terminal.")
     print(f"  First deployment of {name}. A few questions; the answers go to infra/stages/{name}.toml.\n")
     stage = stages.ask(name, input, os.environ.get("AWS_REGION", DEFAULT_REGION))
     print(f"  Written to {stages.save(stage)}")
@@ -136,11 +142,15 @@ def _settings(options: argparse.Namespace) -> int:
     outputs = stack.outputs(_account(stage), stage)
     if not outputs:
         raise StageProblem(f"{stage.stack_name} is not deployed.")
+    print("\n".join(f"{name}={value}" for name, value in sorted(_settings_of(stage, outputs).items())))
+    return 0
+
+
+def _settings_of(stage: Stage, outputs: Mapping[str, str]) -> dict[str, str]:
     settings = environment_from_outputs(outputs) | {"AWS_DEFAULT_REGION": stage.region}
     if "ModalRoleArn" in outputs:
         settings["AWS_ROLE_ARN"] = outputs["ModalRoleArn"]
-    print("\n".join(f"{name}={value}" for name, value in sorted(settings.items())))
-    return 0
+    return settings
 
 
 def _base_url(stage: Stage) -> str:

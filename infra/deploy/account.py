@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.deploy import modal_side
 from infra.deploy.preflight import NEEDED_SERVICES, Facts, ModalToken, resource_name
 from infra.deploy.stages import Stage
 from infra.local.template import Template
-
-MODAL_SECONDS = 60
 
 
 class NoAccount(Exception):
@@ -41,7 +37,8 @@ class Account:
             return Facts(account_id=account_id, known_regions=regions)
         missing = [name for name in NEEDED_SERVICES if stage.region not in self._session.get_available_regions(name)]
         stack = self.stack(stage)
-        arn = stage.parameters.get("ModalTokenSecretArn")
+        on_modal = stage.parameters.get("Runner") == "modal"
+        arn = stage.parameters.get("ModalTokenSecretArn") if on_modal else None
         providers = self.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]
         return Facts(
             account_id=account_id,
@@ -54,7 +51,8 @@ class Account:
             concurrency_quota=self.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"],
             api_gateway_log_role=self.client("apigateway").get_account().get("cloudwatchRoleArn"),
             oidc_provider_arns=tuple(provider["Arn"] for provider in providers),
-            modal_token=self._modal_token(arn) if arn else None,
+            modal_token=self._modal_token(stage, arn) if arn else None,
+            modal_login=modal_side.look(stage.parameters.get("ModalEnvironment", "main")) if on_modal else None,
         )
 
     def stack(self, stage: Stage) -> dict[str, Any] | None:
@@ -97,7 +95,7 @@ class Account:
             raise
         return True
 
-    def _modal_token(self, arn: str) -> ModalToken | None:
+    def _modal_token(self, stage: Stage, arn: str) -> ModalToken | None:
         try:
             text = self.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
         except (ClientError, KeyError):
@@ -107,7 +105,8 @@ class Account:
             token = {key: str(values[key]) for key in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET")}
         except (ValueError, KeyError, TypeError):
             return ModalToken(has_both_keys=False)
-        return ModalToken(has_both_keys=True, refusal=_ask_modal(token))
+        environment_name = stage.parameters.get("ModalEnvironment", "main")
+        return ModalToken(has_both_keys=True, refusal=modal_side.look(environment_name, token).refusal)
 
 
 def stack_parameters(stack: dict[str, Any] | None) -> dict[str, str]:
@@ -122,18 +121,3 @@ def kept_resources(stage: Stage, account_id: str, source: Template) -> Iterator[
         if resource["Type"] in names and resource.get("DeletionPolicy") == "Retain":
             pattern = resource["Properties"][names[resource["Type"]]]["Fn::Sub"]
             yield resource["Type"], resource_name(pattern, stage, account_id)
-
-
-def _ask_modal(token: dict[str, str]) -> str | None:
-    """What Modal answers to the token when asked for its apps: None when it lets it in."""
-    command = [sys.executable, "-m", "modal", "app", "list", "--json"]
-    try:
-        done = subprocess.run(  # noqa: S603 - the client we pin
-            command, env={**os.environ, **token}, capture_output=True, text=True, timeout=MODAL_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer within {MODAL_SECONDS} seconds"
-    if done.returncode == 0:
-        return None
-    lines = [line.strip(" │╭╰─╮╯") for line in done.stderr.splitlines()]
-    return next((line for line in reversed(lines) if line), f"exit status {done.returncode}")

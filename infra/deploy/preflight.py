@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from infra.deploy.modal_side import HUB_SECRET, ModalLogin
 from infra.deploy.stages import Stage
 from infra.local import template as templates
 
@@ -54,6 +55,7 @@ class Facts:
     api_gateway_log_role: str | None = None
     oidc_provider_arns: tuple[str, ...] = ()
     modal_token: ModalToken | None = None  # None: there is no such secret
+    modal_login: ModalLogin | None = None  # of whoever deploys, in the stage's environment; None: not asked
 
 
 def derive_parameters(stage: Stage, facts: Facts, source: templates.Template) -> dict[str, str]:
@@ -63,14 +65,17 @@ def derive_parameters(stage: Stage, facts: Facts, source: templates.Template) ->
     derived["ApiGatewayLogRole"] = "create" if created_before or not facts.api_gateway_log_role else "exists"
     room = facts.concurrency_quota - reserved_concurrency(source)
     derived["ReserveConcurrency"] = "true" if room >= UNRESERVED_MINIMUM else "false"
-    if stage.parameters.get("Runner") == "modal" and not _made_modal_provider(facts):
-        derived["ModalOidcProviderArn"] = next((arn for arn in facts.oidc_provider_arns if MODAL_ISSUER in arn), "")
+    if stage.parameters.get("Runner") == "modal":
+        derived["ModalApp"] = stage.stack_name  # stages in one Modal environment must not overwrite each other's app
+        derived["ModalEnvironment"] = str(source["Parameters"]["ModalEnvironment"]["Default"])
+        if not _made_modal_provider(facts):
+            derived["ModalOidcProviderArn"] = next((arn for arn in facts.oidc_provider_arns if MODAL_ISSUER in arn), "")
     return derived | dict(stage.parameters)
 
 
 def problems(stage: Stage, facts: Facts, parameters: Mapping[str, str], source: templates.Template) -> Iterator[str]:
     """Everything that speaks against deploying now, each as a sentence that says what to do."""
-    yield from _parameter_problems(parameters, source)
+    yield from settings_problems(stage, parameters, source)
     if stage.region not in facts.known_regions:
         yield f"There is no AWS region {stage.region}."
     if facts.services_missing:
@@ -86,6 +91,24 @@ def problems(stage: Stage, facts: Facts, parameters: Mapping[str, str], source: 
     if parameters.get("Runner") == "modal":
         yield from _modal_problems(parameters, facts)
     yield from _name_problems(stage, facts, source)
+
+
+def settings_problems(stage: Stage, parameters: Mapping[str, str], source: templates.Template) -> Iterator[str]:
+    """What is wrong in the stage's file itself, whatever account it is for."""
+    yield from _parameter_problems(parameters, source)
+    if parameters.get("Stage", stage.name) != stage.name:
+        yield f"The file of {stage.name} says Stage = {parameters['Stage']}: leave that out, the file's name says it."
+    if parameters.get("AllowLoopbackWebhooks") == "true":
+        yield "AllowLoopbackWebhooks is for the local stack: on AWS it would let customers reach into the functions."
+    for origin in filter(None, parameters.get("CorsOrigins", "").split(",")):
+        if not re.fullmatch(r"\*|https?://[a-z0-9.-]+(:[0-9]+)?", origin):
+            yield f"CorsOrigins: {origin} is no origin; they look like https://app.example.com, without a path."
+    wanted = "us-east-1" if parameters.get("ModalHost") else stage.region
+    for name, region in (("CertificateArn", wanted), ("ModalTokenSecretArn", stage.region)):
+        arn = parameters.get(name, "")
+        if arn.startswith("arn:") and arn.split(":")[3:4] != [region]:
+            why = "CloudFront takes certificates from there only" if region != stage.region else "the stage's region"
+            yield f"{name} must lie in {region} ({why}), not in {(arn.split(':') + [''] * 4)[3]}."
 
 
 def reserved_concurrency(source: templates.Template) -> int:
@@ -156,7 +179,7 @@ def _stack_problems(stage: Stage, facts: Facts) -> Iterator[str]:
 
 
 def _modal_problems(parameters: Mapping[str, str], facts: Facts) -> Iterator[str]:
-    arn = parameters.get("ModalTokenSecretArn", "")
+    arn, where = parameters.get("ModalTokenSecretArn", ""), parameters.get("ModalEnvironment", "main")
     if not arn:
         return  # a rule of the template says it
     if facts.modal_token is None:
@@ -164,7 +187,16 @@ def _modal_problems(parameters: Mapping[str, str], facts: Facts) -> Iterator[str
     elif not facts.modal_token.has_both_keys:
         yield f'The secret {arn} must hold JSON: {{"MODAL_TOKEN_ID": "ak-…", "MODAL_TOKEN_SECRET": "as-…"}}.'
     elif facts.modal_token.refusal:
-        yield f"Modal refuses the token in {arn}: {facts.modal_token.refusal}"
+        yield f"Modal refuses the token in {arn}, in its environment {where}: {facts.modal_token.refusal}"
+    if facts.modal_login is None:
+        return
+    if facts.modal_login.refusal:
+        yield f"Log in to Modal (.venv/bin/modal setup); its environment {where} answers: {facts.modal_login.refusal}"
+    elif HUB_SECRET not in facts.modal_login.secrets:
+        yield (
+            f"Modal's environment {where} has no secret {HUB_SECRET}, with which the app fetches its models: "
+            f".venv/bin/modal secret create --env {where} {HUB_SECRET} HF_TOKEN=hf_...  (docs/operations.md, step 3)"
+        )
 
 
 def _name_problems(stage: Stage, facts: Facts, source: templates.Template) -> Iterator[str]:

@@ -47,9 +47,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def load(name: str, folder: Path = FOLDER) -> Stage | None:
+def load(name: str, folder: Path | None = None) -> Stage | None:
     """The stage as its file says; None before the first deployment. Raises StageProblem for a broken file."""
-    path = folder / f"{check_name(name)}.toml"
+    path = (folder or FOLDER) / f"{check_name(name)}.toml"
     if not path.exists():
         return None
     try:
@@ -79,8 +79,9 @@ def ask(name: str, prompt: Callable[[str], str], default_region: str) -> Stage:
     return Stage(name=name, region=region, parameters=parameters)
 
 
-def save(stage: Stage, folder: Path = FOLDER) -> Path:
+def save(stage: Stage, folder: Path | None = None) -> Path:
     """Write the stage's file; its path."""
+    folder = folder or FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stage.name}.toml"
     lines = [f"region = {json.dumps(stage.region)}", "", "# Parameters of template.yaml that differ from its defaults."]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,34 +34,38 @@ def read(path: Path) -> Template:
 def parameters(template: Template, given: Mapping[str, str]) -> dict[str, str]:
     """Every parameter's value as text, defaults included, each checked as CloudFormation checks it."""
     declared: Mapping[str, Mapping[str, Any]] = template.get("Parameters", {})
+    values: dict[str, str] = {}
+    problems: list[str] = []
     unknown = sorted(given.keys() - declared.keys())
     if unknown:
-        raise TemplateProblem(f"the template has no parameter {', '.join(unknown)}; it has {', '.join(declared)}")
-    values: dict[str, str] = {}
+        problems.append(f"the template has no parameter {', '.join(unknown)}; it has {', '.join(declared)}")
     for name, rules in declared.items():
         if name not in given and "Default" not in rules:
-            raise TemplateProblem(f"parameter {name} has no default: give --parameter {name}=...")
+            problems.append(f"parameter {name} has no default: give --parameter {name}=...")
+            continue
         values[name] = str(given.get(name, rules.get("Default")))
-        _check(name, values[name], rules)
+        problems += _problems(name, values[name], rules)
+    if problems:
+        raise TemplateProblem("; ".join(problems))
     return values
 
 
-def _check(name: str, value: str, rules: Mapping[str, Any]) -> None:
+def _problems(name: str, value: str, rules: Mapping[str, Any]) -> Iterator[str]:
     allowed = [str(each) for each in rules.get("AllowedValues", [])]
     if allowed and value not in allowed:
-        raise TemplateProblem(f"parameter {name}={value}: allowed are {', '.join(allowed)}")
+        yield f"parameter {name}={value}: allowed are {', '.join(allowed)}"
     pattern = rules.get("AllowedPattern")
     if pattern and not re.fullmatch(pattern, value):
-        raise TemplateProblem(f"parameter {name}={value}: {rules.get('ConstraintDescription', pattern)}")
+        yield f"parameter {name}={value}: {rules.get('ConstraintDescription', pattern)}"
     if rules.get("Type") == "Number":
         try:
             number = float(value)
         except ValueError:
-            raise TemplateProblem(f"parameter {name}={value} is no number") from None
-        if number < float(rules.get("MinValue", number)) or number > float(rules.get("MaxValue", number)):
-            raise TemplateProblem(
-                f"parameter {name}={value}: from {rules.get('MinValue', '-')} to {rules.get('MaxValue', '-')}"
-            )
+            number = math.nan
+        if not math.isfinite(number):
+            yield f"parameter {name}={value} is no number"
+        elif number < float(rules.get("MinValue", number)) or number > float(rules.get("MaxValue", number)):
+            yield f"parameter {name}={value}: from {rules.get('MinValue', '-')} to {rules.get('MaxValue', '-')}"
 
 
 def translate(template: Template, values: Mapping[str, str]) -> Template:

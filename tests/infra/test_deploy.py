@@ -12,8 +12,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from infra.deploy import preflight, stack, stages
+from infra.deploy import __main__ as command
+from infra.deploy import modal_side, preflight, stack, stages
 from infra.deploy.account import Account, NoAccount, kept_resources
+from infra.deploy.modal_side import ModalFailed, ModalLogin
 from infra.deploy.preflight import Facts, ModalToken
 from infra.deploy.stages import Stage, StageProblem
 from infra.local import template as templates
@@ -26,7 +28,9 @@ FACTS = Facts(
     known_regions=frozenset({"eu-central-1"}),
     api_gateway_log_role="arn:aws:iam::123456789012:role/logs",
     modal_token=ModalToken(has_both_keys=True),
+    modal_login=ModalLogin(secrets=("audiototext-hub",)),
 )
+CERTIFICATE = "arn:aws:acm:eu-central-1:123456789012:certificate/1"
 MODAL = {"Runner": "modal", "ModalWorkspaceId": "ac-1a2B3c", "ModalTokenSecretArn": SECRET}
 
 
@@ -61,6 +65,29 @@ def test_an_ordinary_first_deployment_meets_no_objection(source: templates.Templ
         ({"Runer": "queue"}, "no parameter Runer"),
         ({"LogRetentionDays": "a month"}, "is no number"),
         ({"ModalWorkspaceId": "my-team"}, "Looks like ac-"),
+        ({"CertificateArn": CERTIFICATE}, "CertificateArn means nothing without DomainName"),
+        ({"HostedZoneId": "Z1"}, "HostedZoneId means nothing without DomainName"),
+        ({"ModalHost": "team--audiototext-dev-uploads.modal.run"}, "ModalHost needs Runner=modal"),
+        (
+            {**MODAL, "ModalHost": "a.modal.run", "DomainName": "a.example.com", "CertificateArn": CERTIFICATE},
+            "CertificateArn must lie in us-east-1",
+        ),
+        (
+            {**MODAL, "ModalTokenSecretArn": SECRET.replace("eu-central-1", "us-east-1")},
+            "ModalTokenSecretArn must lie in eu-central-1",
+        ),
+        ({"CertificateArn": "arn:nonsense"}, "The ARN of a certificate"),
+        ({"DomainName": "https://a.example.com/"}, "without https://"),
+        ({"LogRetentionDays": "29"}, "allowed are 1, 3, 5"),
+        ({"LeaseSeconds": "100000"}, "from 5 to 43200"),
+        ({"MonthlyBudgetDollars": "nan"}, "is no number"),
+        ({"MonthlyBudgetDollars": "-1"}, "from 0"),
+        (
+            {"CorsOrigins": "https://a.example.com,https://b.example.com/path"},
+            "https://b.example.com/path is no origin",
+        ),
+        ({"AllowLoopbackWebhooks": "true"}, "for the local stack"),
+        ({"Stage": "prod"}, "says Stage = prod"),
     ],
 )
 def test_wrong_or_contradictory_parameters_are_named(
@@ -82,6 +109,8 @@ def test_wrong_or_contradictory_parameters_are_named(
         ({"modal_token": None}, "no secret arn"),
         ({"modal_token": ModalToken(has_both_keys=False)}, "must hold JSON"),
         ({"modal_token": ModalToken(has_both_keys=True, refusal="Token not found")}, "refuses the token"),
+        ({"modal_login": ModalLogin(refusal="Token missing")}, "Log in to Modal"),
+        ({"modal_login": ModalLogin(secrets=("other",))}, "no secret audiototext-hub"),
     ],
 )
 def test_an_account_that_is_not_ready_is_described(
@@ -119,6 +148,19 @@ def test_the_accounts_log_role_is_made_once_and_then_kept(source: templates.Temp
     assert preflight.derive_parameters(given(), FACTS, source)["ApiGatewayLogRole"] == "exists"
     ours = replace(FACTS, stack_parameters={"ApiGatewayLogRole": "create"})
     assert preflight.derive_parameters(given(), ours, source)["ApiGatewayLogRole"] == "create"
+
+
+def test_two_wrong_parameters_are_both_named(source: templates.Template) -> None:
+    words = said(given(Runner="lambda", LogRetentionDays="29", Runer="x"), FACTS, source)
+    assert all(part in words for part in ("Runner=lambda", "LogRetentionDays=29", "no parameter Runer"))
+
+
+def test_stages_in_one_modal_environment_have_apps_of_their_own(source: templates.Template) -> None:
+    parameters = preflight.derive_parameters(given(**MODAL), FACTS, source)
+    assert (parameters["ModalApp"], parameters["ModalEnvironment"]) == ("audiototext-dev", "main")
+    own = given(**MODAL, ModalApp="speech", ModalEnvironment="live")
+    parameters = preflight.derive_parameters(own, FACTS, source)
+    assert (parameters["ModalApp"], parameters["ModalEnvironment"]) == ("speech", "live")
 
 
 def test_modals_identity_provider_is_shared_by_the_stages_of_an_account(source: templates.Template) -> None:
@@ -160,6 +202,55 @@ def test_the_first_deployment_asks_only_what_has_no_good_default() -> None:
     )
 
 
+# ---- Modal's half ----------------------------------------------------------------------------------------------------
+
+
+def test_the_app_gets_its_settings_before_it_is_deployed_and_its_weights_after() -> None:
+    parameters = {"ModalApp": "audiototext-dev", "ModalEnvironment": "live"}
+    create, deploy, fetch = modal_side.commands(parameters, {"STAGE": "dev", "BUCKET": "b", "EMPTY": ""})
+    assert create[3:] == ["secret", "create", "--force", "--env", "live", "audiototext-dev", "BUCKET=b", "STAGE=dev"]
+    assert deploy[3:] == ["deploy", "--env", "live", "modal_app.py"]
+    assert fetch[3:] == ["run", "--env", "live", "modal_app.py::fetch_weights"]
+
+
+def test_modals_commands_exist_in_the_client_we_pin() -> None:
+    for each in modal_side.commands({"ModalApp": "a", "ModalEnvironment": "main"}, {}):
+        words = each[3:5] if each[3] == "secret" else each[3:4]
+        asked = [*modal_side.MODAL, *words, "--help"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "--env" in done.stdout
+
+
+def fake_modal(folder: Path, script: str) -> tuple[str, ...]:
+    """A command in Modal's place that notes its arguments in ``folder`` and does what the script says."""
+    file = folder / "modal.py"
+    head = f"import json, os, sys\nopen({str(folder / 'calls')!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
+    file.write_text(head + script)
+    return (sys.executable, str(file))
+
+
+def test_a_failed_command_of_modals_stops_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modal_side, "MODAL", (*fake_modal(tmp_path, "sys.exit('deploy' in sys.argv)"), "modal"))
+    with pytest.raises(ModalFailed, match="The AWS side is up"):
+        modal_side.deploy({"ModalApp": "a", "ModalEnvironment": "main"}, {"STAGE": "dev"})
+    assert len((tmp_path / "calls").read_text().splitlines()) == 2
+
+
+def test_modal_is_asked_with_the_secrets_own_token_and_in_the_stages_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+if os.environ.get("MODAL_TOKEN_ID") != "ak-good":
+    sys.exit("╭ Error ╮\\n│ Token not found │")
+print(json.dumps([{"Name": "audiototext-hub"}, {"Name": sys.argv[-1]}]))
+"""
+    monkeypatch.setattr(modal_side, "MODAL", fake_modal(tmp_path, script))
+    good = {"MODAL_TOKEN_ID": "ak-good", "MODAL_TOKEN_SECRET": "as-1"}
+    assert modal_side.look("live", good) == ModalLogin(secrets=("audiototext-hub", "live"))
+    assert "Token not found" in str(modal_side.look("live", good | {"MODAL_TOKEN_ID": "ak-bad"}).refusal)
+
+
 # ---- The account and the stack ---------------------------------------------------------------------------------------
 
 
@@ -171,11 +262,7 @@ def test_sam_gets_every_parameter_as_one_word() -> None:
 
 
 def test_without_credentials_it_says_how_to_log_in(monkeypatch: pytest.MonkeyPatch, source: templates.Template) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    without_credentials(monkeypatch)
     with pytest.raises(NoAccount, match="Log in first"):
         Account(boto3.Session(), "eu-central-1").observe(given(), source)
 
@@ -224,3 +311,36 @@ def test_without_a_terminal_it_never_waits_for_an_answer() -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "make deploy STAGE=nosuch" in done.stderr
+
+
+def without_credentials(environment: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        environment.delenv(name, raising=False)
+    environment.setenv("AWS_CONFIG_FILE", "/dev/null")
+    environment.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('region = "eu-central-1"\n', "No working AWS credentials"),
+        ('region = "eu-central-1"\n[parameters]\nRunner = "modal"\n', "Runner=modal needs ModalTokenSecretArn"),
+    ],
+    ids=["credentials are asked for", "but first comes what needs none"],
+)
+def test_the_check_needs_no_build_and_says_what_is_missing(
+    text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dev.toml").write_text(text)
+    without_credentials(monkeypatch)
+    monkeypatch.setattr(stages, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["deploy", "check", "--stage", "dev"])
+    assert command.main() == 1
+    assert words in capsys.readouterr().err
+
+
+def test_make_deploy_checks_before_it_builds_and_builds_before_it_deploys() -> None:
+    done = subprocess.run(["make", "-n", "deploy"], cwd=ROOT, capture_output=True, text=True, check=True)
+    steps = [line for line in done.stdout.splitlines() if "infra.deploy" in line or "stage_lambda" in line]
+    assert ["deploy check" in steps[0], "stage_lambda" in steps[1], "deploy deploy" in steps[-1]] == [True, True, True]

@@ -97,6 +97,11 @@ def test_modals_role_trusts_one_app_of_one_environment_of_one_workspace() -> Non
     assert not re.fullmatch(SOURCE["Parameters"]["ModalApp"].get("AllowedPattern", ".*"), "*")
 
 
+def test_the_dispatcher_looks_for_the_app_in_the_environment_that_the_role_trusts() -> None:
+    variables = RESOURCES["DispatchFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables == {"MODAL_ENVIRONMENT": {"Ref": "ModalEnvironment"}}  # modal's client reads it by itself
+
+
 # ---- Protection ------------------------------------------------------------------------------------------------------
 
 
