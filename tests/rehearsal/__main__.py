@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the rehearsal; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.rehearsal", description=__doc__)
     parser.add_argument("--jobs", type=int, default=500)
-    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=5)
     parser.add_argument("--seed", type=int, default=20261124)
     parser.add_argument("--log", type=Path, metavar="FILE", help="keep what functions and workers printed")
     given = parser.parse_args(arguments)

@@ -196,8 +196,9 @@ def _poison(day: Day) -> Line:
                 bodies[message["Body"]] += 1
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         count += sum(bodies.values())
-        problems += [f"{name}: {body!r} is not in its dead-letter queue" for body in set(POISON) - set(bodies)]
-        problems += [f"{name}: {body[:80]!r} is in the dead-letter queue" for body in set(bodies) - set(POISON)]
+        poison = set(POISON) if name in day.size.poisoned else set()
+        problems += [f"{name}: {body!r} is not in its dead-letter queue" for body in poison - set(bodies)]
+        problems += [f"{name}: {body[:80]!r} is in the dead-letter queue" for body in set(bodies) - poison]
     return _line("dead-letter queues hold the poison and nothing else", f"{count} messages", problems)
 
 

@@ -19,7 +19,7 @@ import requests
 
 from tests.recordings import asset
 
-AT_ONCE = 6
+AT_ONCE = 8
 PATIENCE_SECONDS = 600.0
 BROKEN_EVERY = 25  # each so many-th recording breaks the engine
 RATE_HZ = 16_000

@@ -41,6 +41,8 @@ class Size:
     jobs: int
     workers: int
     seed: int
+    poisoned: tuple[str, ...] = QUEUES
+    """Which queues get unreadable messages. Those of deliveries and drops try one a hundred times: two minutes."""
 
 
 @dataclass(kw_only=True)
@@ -185,7 +187,7 @@ def spend(day: Day, say: Callable[[str], None]) -> None:
 
 def _put_poison_in(day: Day) -> None:
     sqs = day.stack.client("sqs")
-    for name in QUEUES:
+    for name in day.size.poisoned:
         for body in POISON:
             sqs.send_message(QueueUrl=day.queue_url(name), MessageBody=body)
 
