@@ -268,6 +268,7 @@ class FunctionPool:
             if found.usable and found.child.alive:
                 return found
             self._discard(found)
+            await found.close()
 
     def _discard(self, sandbox: Sandbox) -> None:
         if sandbox in self._all:

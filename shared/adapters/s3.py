@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+_BODY_TRIES = 4  # as many as botocore makes for the part of an answer that it reads itself
 
 
 class ObjectMissing(Exception):
@@ -64,7 +68,7 @@ class Bucket:
     def get(self, key: str) -> bytes:
         """The bytes under ``key``. Raises ObjectMissing."""
         try:
-            return self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
+            return read_body(lambda: self._client.get_object(Bucket=self.name, Key=key))
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
                 raise ObjectMissing(key) from error
@@ -110,3 +114,16 @@ class Bucket:
             for page in pages
             for found in page.get("Contents", [])
         ]
+
+
+def read_body(get_object: Callable[[], Mapping[str, Any]]) -> bytes:
+    """The whole body of an answer. One that breaks off half-way is asked for again: botocore only does so before it."""
+    for _ in range(_BODY_TRIES - 1):
+        answer = get_object()
+        try:
+            body: bytes = answer["Body"].read()
+        except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+            continue
+        return body
+    last: bytes = get_object()["Body"].read()
+    return last

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from botocore.exceptions import ClientError
 
-from shared.adapters.s3 import ObjectMissing
+from shared.adapters.s3 import ObjectMissing, read_body
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -145,8 +145,8 @@ class UploadBucket:
     def read(self, key: str, offset: int, length: int) -> bytes:
         """A range of an object's bytes. Raises ObjectMissing."""
         try:
-            answer = self._client.get_object(Bucket=self.name, Key=key, Range=f"bytes={offset}-{offset + length - 1}")
-            return answer["Body"].read()
+            wanted = f"bytes={offset}-{offset + length - 1}"
+            return read_body(lambda: self._client.get_object(Bucket=self.name, Key=key, Range=wanted))
         except ClientError as error:
             raise _missing(error, key) from error
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,6 +50,23 @@ def test_a_function_that_dies_fails_its_request_and_is_started_again(small_stack
     assert answer["errorType"] == "Runtime.ExitError"
     assert "exit status 7" in answer["errorMessage"]
     assert small_stack.invoke("MisbehavingFunction", {})[1] is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")
+def test_children_killed_while_nobody_needed_them_leave_nothing_open(small_stack: SmallStack) -> None:
+    files = Path(f"/proc/{small_stack.ready['pid']}/fd")
+
+    def kill_and_ask() -> None:
+        pid = small_stack.invoke("MisbehavingFunction", {})[0]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        assert wait_until(lambda: not _runs(pid))
+        assert small_stack.invoke("MisbehavingFunction", {})[1] is None
+
+    kill_and_ask()
+    before = len(list(files.iterdir()))
+    for _ in range(5):
+        kill_and_ask()
+    assert len(list(files.iterdir())) < before + 5
 
 
 def test_an_exception_is_the_answer_with_its_type(small_stack: SmallStack) -> None:
