@@ -90,10 +90,10 @@ class Drops:
         return self._submit(drop.account_id, stored, job_id, options)
 
     def deliver(self, account_id: AccountId, job_id: JobId) -> bool:
-        """Put a finished job's results beside its recording; False when that has been replaced or removed since."""
-        job = self._ports.jobs.get(job_id, account_id)
-        key = job.drop_key
-        if key is None or not job.state.is_final:
+        """Put a finished job's results beside its recording; False when one of the two is no longer there."""
+        job = self._job(job_id, account_id)
+        key = None if job is None else job.drop_key
+        if job is None or key is None or not job.state.is_final:
             return False
         stored = self._ports.uploads.find(key)
         if stored is None or drop_job_id(key, stored.etag) != job_id:
@@ -119,13 +119,11 @@ class Drops:
             # The job keeps its own copy: the object may be replaced before a worker comes to it.
             self._ports.uploads.copy(stored, copy_key)
             self._tag(stored.key, "processing", job_id)  # before there is a job: its end must not be overwritten
-            self._ports.submissions.submit(submission, None)
-        except (ObjectMissing, NotFound):
-            return DropEnd.LATER  # replaced while we looked: the new object announces itself; look at this one again
+            submitted = self._ports.submissions.submit(submission, None)
+        except (ObjectMissing, NotFound, RateLimited):
+            return DropEnd.LATER  # at its time; or replaced while we looked, then the new object announces itself, too
         except JobMoved:
             return self._known(stored, job_id, account_id)  # the same announcement, handled at the same moment
-        except RateLimited:
-            return DropEnd.LATER
         except RequestError as refused:
             if self._job(job_id, account_id) is not None:
                 return self._known(stored, job_id, account_id)  # with the options that were there a moment ago
@@ -133,6 +131,11 @@ class Drops:
             self._put_error(stored.key, {"error": refused.code, "message": refused.message}, None)
             self._tag(stored.key, "refused", None)
             return DropEnd.REFUSED
+        if submitted.job is not None and submitted.job.state is JobState.DELETED:
+            # Its owner has deleted the transcription of these bytes: they are not paid for again by a late message.
+            self._ports.bucket.delete(copy_key)
+            self._tag(stored.key, "deleted", job_id)
+            return DropEnd.ALREADY_KNOWN
         self._ports.bucket.delete(stored.key + ERROR)
         logger.info("drop_submitted", extra={"job_id": job_id, "account_id": account_id})
         return DropEnd.SUBMITTED

@@ -308,6 +308,23 @@ def test_the_options_decide_how_long_a_drop_is_kept(drops: Drops, ingest_service
     assert timedelta(days=1) < job.expires_at - job.created_at <= timedelta(days=2)
 
 
+def test_a_deleted_transcription_stays_deleted_however_late_a_message_comes(
+    drops: Drops, ingest_services: Services, services: Services, funded: Customer
+) -> None:
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+    _take(drops, key)
+    job = _job_of(ingest_services, funded, key)
+    assert _finish(ingest_services, job.job_id) is RunEnd.COMPLETED
+    charged = funded.balance()
+    services.transcriptions.delete(services.jobs.get(job.job_id, funded.account_id))
+
+    assert drops.deliver(funded.account_id, job.job_id) is False
+    assert _take(drops, key) is DropEnd.ALREADY_KNOWN
+    assert ingest_services.upload_bucket.tags(key)["audiototext-state"] == "deleted"
+    assert services.bucket.find(f"audio/{funded.account_id}/") == []
+    assert funded.balance() == charged
+
+
 def test_a_name_without_room_for_its_answers_is_refused_once_and_for_all(
     drops: Drops, ingest_services: Services, funded: Customer
 ) -> None:

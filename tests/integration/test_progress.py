@@ -168,6 +168,21 @@ def test_a_job_kept_for_no_days_goes_once_its_webhook_took_the_result(
     assert services.bucket.find(f"results/{customer.account_id}/") == []
 
 
+def test_a_drop_kept_for_no_days_stays_until_its_results_are_in_the_folder(
+    services: Services, customer: Customer, cloud: Cloud
+) -> None:
+    delivering = cloud.services("DeliverWebhookFunction")
+    job = put_job(services, customer.account_id, webhook_url="https://receiver.example/hook")
+    job = store(services).replace(rules.published(replace(job, delete_when_delivered=True, drop_key="drop/a/a.wav")))
+    delivering.webhooks._ports = replace(delivering.webhooks._ports, client=_Taker())  # type: ignore[arg-type]
+    delivering.webhooks.fan_out(FinishedJob(job_id=job.job_id, account_id=job.account_id, status=job.status))
+    (delivery,) = delivering.webhooks._deliveries_of(job)
+
+    assert delivering.webhooks.attempt(delivery.delivery_id) is None
+
+    assert services.jobs.get(job.job_id, job.account_id).sweep_at == job.sweep_at
+
+
 class _Taker:
     allow_loopback = True
 
