@@ -31,6 +31,7 @@ logger = logging.getLogger("gpu_jobs.worker")
 
 POLL_SECONDS = 5  # also how long an idle worker takes to stop; SQS allows 20
 PAUSE_AFTER_FAILURE_SECONDS = 2.0
+WRONG_SETTINGS = 2  # exit status: starting it again is of no use
 
 
 def main(make_pipeline: Callable[[], SpeechPipeline] | None = None) -> int:
@@ -42,7 +43,7 @@ def main(make_pipeline: Callable[[], SpeechPipeline] | None = None) -> int:
         pipeline = (make_pipeline or _pipeline)()
     except (SettingsError, LookupError, ValueError) as error:
         sys.stderr.write(f"worker: {error}\n")
-        return 2
+        return WRONG_SETTINGS
     stop = _stop_on_signals()
     with scratch_folder():
         _work(Worker(services=services, pipeline=pipeline, stop=stop), queue)

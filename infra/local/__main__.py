@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(options: Options) -> int:
     began = time.monotonic()
+    if options.ready_file:
+        options.ready_file.unlink(missing_ok=True)  # an earlier stack's, that was killed: nobody may take it for ours
+    print(f"Starting the cloud of {options.template.name} on this machine ...", flush=True)
     log = StackLog(file=options.log_file, verbose=options.verbose)
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -52,7 +55,7 @@ async def _run(options: Options) -> int:
         await stop
     finally:
         if options.ready_file:
-            options.ready_file.unlink(missing_ok=True)  # what it says is no longer true
+            _remove_if_ours(options.ready_file)
         start.cancel()
         with contextlib.suppress(BaseException):
             await start
@@ -78,6 +81,13 @@ def _write_atomically(file: Path, text: str) -> None:
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as output:
         output.write(text)  # it holds a key: for the owner's eyes
     partial.replace(file)
+
+
+def _remove_if_ours(file: Path) -> None:
+    """What it says is no longer true, unless another stack has written it meanwhile."""
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads(file.read_text(encoding="utf-8"))["pid"] == os.getpid():
+            file.unlink()
 
 
 def _announce(ready: dict[str, Any], *, seconds: float) -> None:

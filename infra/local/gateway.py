@@ -53,6 +53,7 @@ class Gateway:
         self._api, self._invoke, self._log = api, invoke, log
         self._integration_seconds, self._body_seconds = integration_seconds, body_seconds
         self._running: set[asyncio.Task[Invocation]] = set()
+        self._listener: asyncio.Server | None = None
 
     async def start(self, *, host: str, port: int) -> int:
         """Listen; returns the port."""
@@ -62,7 +63,8 @@ class Gateway:
 
     def close(self) -> None:
         """Take no more connections."""
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._streaming is not None:

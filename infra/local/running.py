@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import json
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from infra.local import demo_account, moto_fixes, stack, streaming, template
@@ -49,7 +50,8 @@ class RunningStack:
         """Return once every function is initialised, every worker polls and the API answers."""
         self._state = KeptState(self._options.state) if self._options.state else None
         moto_fixes.apply(invoke_async=self._invoke_async)
-        self._aws = LocalAws(port=self._options.aws_port, calls_file=self._options.calls_file)
+        with _naming_its_flag("--aws-port", self._options.aws_port):
+            self._aws = LocalAws(port=self._options.aws_port, calls_file=self._options.calls_file)
         self._aws.on_invoke(self._invoke_api)
         self._aws.start()
         self._created = self._create()
@@ -134,7 +136,8 @@ class RunningStack:
         if not self._created.apis:
             return
         self._gateway = Gateway(self._created.apis[0], self._invoke, self._log, streaming=self._streaming_host())
-        port = await self._gateway.start(host=self._options.host, port=self._options.port)
+        with _naming_its_flag("--port", self._options.port):
+            port = await self._gateway.start(host=self._options.host, port=self._options.port)
         shown = "127.0.0.1" if self._options.host == "0.0.0.0" else self._options.host  # noqa: S104 - the user's choice
         self._base_url = f"http://{shown}:{port}"
 
@@ -212,14 +215,19 @@ class RunningStack:
             task.cancel()
         if self._state:
             await self._let_functions_finish()
+        await self._end_processes()
+        if self._state:
+            await self._keep_state_at_the_end()
+
+    async def _end_processes(self) -> None:
         ending: list[Coroutine[Any, Any, None]] = [pool.close() for pool in self._pools.values()]
         if self._workers:
             ending.append(self._workers.stop())
         if self._streaming:
             ending.append(self._streaming.stop())
-        await asyncio.gather(*ending)
-        if self._state:
-            await self._keep_state_at_the_end()
+        for outcome in await asyncio.gather(*ending, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                self._log.notice(f"while stopping: {outcome!r}")  # and the rest is stopped all the same
 
     async def _let_functions_finish(self) -> None:
         """What is at work now would otherwise be found half done at the next start, minutes later."""
@@ -258,3 +266,14 @@ class RunningStack:
             self._invoke_async(arn, json.loads(payload))
             return Invocation(payload=b"")
         return asyncio.run_coroutine_threadsafe(self._invoke(arn, payload), self._loop).result()
+
+
+@contextlib.contextmanager
+def _naming_its_flag(flag: str, port: int) -> Iterator[None]:
+    """Say of a taken port how to choose another."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(f"port {port} is taken. Choose another with {flag}, or leave it out for a free one.") from error

@@ -16,6 +16,7 @@ from infra.local.stack_log import StackLog
 _GRACE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _GIVE_UP_AFTER: Final = 3  # deaths before the first poll: it will never come up
+_WRONG_SETTINGS: Final = 2  # the worker's exit status when starting it again is of no use
 # A worker may load models from a hub, through a proxy, onto a GPU.
 _INHERITED: Final = (
     *("HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE"),
@@ -99,7 +100,9 @@ class Workers:
             code = await asyncio.shield(child.exited)
             lived_seconds = time.monotonic() - started
             if not self._polls(name):
-                self._deaths += 1
+                self._deaths += _GIVE_UP_AFTER if code == _WRONG_SETTINGS else 1
+                if self._deaths >= _GIVE_UP_AFTER:
+                    return  # whoever waits for it to be ready tells the reason
             self._log.notice(f"{name} ended (status {code}) after {lived_seconds:.1f} s; starting it again")
             pause = 0.0 if lived_seconds > 5 else min(_LONGEST_PAUSE_SECONDS, max(0.25, pause * 2))
             await asyncio.sleep(pause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -65,6 +66,11 @@ def test_an_event_source_taken_out_of_the_template_polls_no_more(tmp_path: Path)
         (("--parameter", "Size=many"), "parameter Size=many is no number"),
         (("--parameter", "Size"), "write it as KEY=VALUE"),
         (("--template", "nowhere.yaml"), "cannot read nowhere.yaml"),
+        (("--port", "80000"), "argument --port: '80000' is no whole number from 0 to 65535"),
+        (("--workers", "-1"), "argument --workers: '-1' is no whole number"),
+        (("--schedule-seconds", "0"), "argument --schedule-seconds: '0' is no number of seconds"),
+        (("--calls-file", "/no/such/file"), "argument --calls-file: there is no folder /no/such"),
+        (("--log-file", "/"), "argument --log-file: / is a folder"),
     ],
 )
 def test_a_stack_that_cannot_be_says_why(arguments: tuple[str, ...], reason: str) -> None:
@@ -78,10 +84,28 @@ def test_a_handler_that_cannot_be_imported_stops_the_start_with_its_error(tmp_pa
         SmallStack(template=copy).start()
 
 
-def test_a_taken_port_stops_the_start(small_stack: SmallStack) -> None:
+@pytest.mark.parametrize("flag", ["--port", "--aws-port"])
+def test_a_taken_port_stops_the_start_with_what_to_do(small_stack: SmallStack, flag: str) -> None:
     port = small_stack.base_url.rpartition(":")[2]
-    with pytest.raises(StackDidNotStart, match=r"cannot start: .*address already in use"):
-        SmallStack("--port", port).start()
+    with pytest.raises(StackDidNotStart, match=rf"cannot start: port {port} is taken. Choose another with {flag}") as e:
+        SmallStack(flag, port).start()
+    assert "Traceback" not in str(e.value)
+
+
+def test_a_ready_file_is_never_an_earlier_stacks_and_another_stacks_is_left_alone(tmp_path: Path) -> None:
+    ready_file = tmp_path / "ready.json"
+    ready_file.write_text('{"pid": 1}')  # of a stack that was killed
+    arguments = ("--template", str(TEMPLATE), "--code", str(FIXTURES), "--ready-file", str(ready_file))
+    with subprocess.Popen([sys.executable, "-m", "infra.local", *arguments], cwd=REPOSITORY) as process:
+        assert wait_until(lambda: not ready_file.exists())
+        assert wait_until(ready_file.exists)
+        ready = json.loads(ready_file.read_text())
+        assert ready["pid"] == process.pid
+        assert requests.get(ready["base_url"], timeout=30).status_code == 200
+        ready_file.write_text('{"pid": 1}')
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+    assert ready_file.exists()
 
 
 def test_a_second_stack_has_ports_and_data_of_its_own(small_stack: SmallStack) -> None:
