@@ -57,7 +57,7 @@ class Gateway:
 
     async def start(self, *, host: str, port: int) -> int:
         """Listen; returns the port."""
-        server = web.Server(self._serve, access_log=None)
+        server = web.Server(self._serve, access_log=None, auto_decompress=False)  # bodies pass as they are
         self._listener = await asyncio.get_running_loop().create_server(server, host, port, backlog=512)
         return int(self._listener.sockets[0].getsockname()[1])
 
@@ -95,6 +95,8 @@ class Gateway:
             body = await asyncio.wait_for(self._body(request), self._body_seconds)
         except _TooLarge:
             return _own_error(413, "Request Too Long", "RequestTooLargeException")
+        except (web.RequestPayloadError, ConnectionError):  # it broke off, or is not the chunks it says it is
+            return _own_error(400, "Bad Request", "BadRequestException")
         except TimeoutError:
             return _own_error(408, "Request Timeout", "RequestTimeoutException")
         incoming = HttpRequest(

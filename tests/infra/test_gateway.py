@@ -7,6 +7,7 @@ import base64
 import gzip
 import json
 import socket
+import struct
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -84,6 +85,32 @@ def test_a_chunked_body_arrives_whole(small_stack: SmallStack) -> None:
     parts = [b"a" * 100_000, b"b" * 100_000]
     event = requests.post(f"{small_stack.base_url}/x", data=iter(parts), timeout=30).json()
     assert base64.b64decode(event["body"]) == b"".join(parts)
+
+
+def test_a_body_passes_as_it_is_whatever_coding_its_header_claims(small_stack: SmallStack) -> None:
+    for body in (gzip.compress(b"abc", mtime=0), b"plain"):
+        event = requests.post(
+            f"{small_stack.base_url}/x", data=body, headers={"Content-Encoding": "gzip"}, timeout=30
+        ).json()
+        assert base64.b64decode(event["body"]) == body
+        assert event["headers"]["Content-Encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(
+    "broken_off",
+    [b"Content-Length: 10\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"],
+    ids=["length", "chunks"],
+)
+def test_a_client_that_leaves_in_the_middle_of_its_body_makes_no_noise(
+    small_stack: SmallStack, broken_off: bytes
+) -> None:
+    for reset in (False, True):
+        with _connected(small_stack) as connection:
+            connection.sendall(b"POST /x HTTP/1.1\r\nHost: h\r\n" + broken_off)
+            if reset:  # with the connection's end, not its last byte
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert requests.get(f"{small_stack.base_url}/x", timeout=30).status_code == 200
+    assert "Traceback" not in small_stack.output
 
 
 def test_a_client_that_waits_for_continue_is_told_to(small_stack: SmallStack) -> None:
