@@ -250,8 +250,8 @@ class Webhooks:
             return
         with contextlib.suppress(NotFound):
             job = self._jobs.get(delivery.job_id, delivery.account_id)
-            if not job.delete_when_delivered:
-                return
+            if not job.delete_when_delivered or job.drop_key is not None:
+                return  # a drop's results go to the folder, too, in their own time; it keeps its day
             found = [self._ports.deliveries.get(each.delivery_id) for each in self._deliveries_of(job)]
             if all(each is not None and each.state is DeliveryState.DELIVERED for each in found):
                 self._jobs.let_go(job)
