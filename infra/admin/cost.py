@@ -17,6 +17,7 @@ from infra.admin.show import Shown
 
 INPUTS = Path(__file__).with_name("cost.toml")
 PRICING = Path(__file__).resolve().parents[2] / "shared" / "pricing.toml"
+DEPLOYED_GPU = "L4"  # the first choice of modal_app.py
 REFERENCE_GPU = "A100-80GB"  # what the published speeds were measured on
 HOUR_SECONDS = 3600
 
@@ -59,6 +60,7 @@ def call_dollars(inputs: Inputs, call: str) -> float:
     writes = inputs.value("shape", "item_write_units") * inputs.value("price", "dynamodb_write_unit")
     return {
         "GetItem": inputs.value("price", "dynamodb_read_unit"),
+        "Query": inputs.value("price", "dynamodb_read_unit"),
         "PutItem": writes,
         "UpdateItem": writes,
         "TransactWriteItems": 2 * inputs.value("shape", "transaction_items") * writes,
@@ -89,8 +91,9 @@ def aws_dollars_per_hour(inputs: Inputs) -> float:
     polls = inputs.value("shape", "polls_per_job")
     job = request_dollars(inputs, "submit") + inputs.value("price", "s3_write")
     job += polls * request_dollars(inputs, "poll") + request_dollars(inputs, "poll, completed")
-    job += sum(operation_dollars(inputs, name) for name in ("dispatch", "begin a run", "complete"))
-    job += 2 * (inputs.value("price", "lambda_request") + 0.5 * inputs.value("price", "lambda_gb_second"))
+    job += sum(operation_dollars(inputs, name) for name in ("dispatch", "begin a run", "complete", "webhook"))
+    run = inputs.value("shape", "event_run_gb_seconds") * inputs.value("price", "lambda_gb_second")
+    job += inputs.value("shape", "event_runs_per_job") * (inputs.value("price", "lambda_request") + run)
     gigabytes = inputs.value("shape", "audio_mb_per_hour") / 1000
     kept = gigabytes * inputs.value("shape", "audio_kept_months") * inputs.value("price", "s3_gb_month")
     return jobs * job + kept + gigabytes * inputs.value("price", "transfer_out_gb")
@@ -105,8 +108,21 @@ def speed(inputs: Inputs, model: str, gpu: str) -> float:
 
 def gpu_dollars_per_hour(inputs: Inputs, model: str, gpu: str) -> float:
     """The GPU's part of an hour of audio, idle time included."""
-    seconds = HOUR_SECONDS / speed(inputs, model, gpu) / inputs.value("shape", "busy_share")
-    return seconds * inputs.gpu_dollars_per_second[gpu]
+    return _paid_seconds(inputs, model, gpu) * inputs.gpu_dollars_per_second[gpu]
+
+
+def machine_dollars_per_hour(inputs: Inputs, model: str, gpu: str) -> float:
+    """The part of the machine without a GPU that fetches, decodes, shares out and puts together.
+
+    It is there as long as the GPU when there is one GPU, and shorter when the work is shared out over more.
+    """
+    cores = inputs.value("shape", "machine_cores") * inputs.gpu_dollars_per_second["cpu"]
+    memory = inputs.value("shape", "machine_gib") * inputs.value("price", "modal_gib_second")
+    return _paid_seconds(inputs, model, gpu) * (cores + memory)
+
+
+def _paid_seconds(inputs: Inputs, model: str, gpu: str) -> float:
+    return HOUR_SECONDS / speed(inputs, model, gpu) / inputs.value("shape", "busy_share")
 
 
 def rows(inputs: Inputs) -> Iterator[dict[str, Any]]:
@@ -114,27 +130,30 @@ def rows(inputs: Inputs) -> Iterator[dict[str, Any]]:
     aws = aws_dollars_per_hour(inputs)
     for model in inputs.models:
         for gpu in inputs.gpus:
-            speech = gpu_dollars_per_hour(inputs, model, gpu)
+            speech, machine = gpu_dollars_per_hour(inputs, model, gpu), machine_dollars_per_hour(inputs, model, gpu)
             yield {
                 "model": model,
                 "gpu": gpu,
                 "speed": round(speed(inputs, model, gpu)),
                 "gpu_dollars": round(speech, 4),
+                "machine_dollars": round(machine, 4),
                 "aws_dollars": round(aws, 4),
-                "dollars_per_audio_hour": round(speech + aws, 4),
+                "dollars_per_audio_hour": round(speech + machine + aws, 4),
             }
 
 
 def break_even(inputs: Inputs, model: str) -> Iterator[dict[str, Any]]:
-    """From how many audio hours a month this is cheaper than others; None where it never is."""
-    cheapest = min(row["dollars_per_audio_hour"] for row in rows(inputs) if row["model"] == model)
+    """From how many audio hours a month this, on the GPU that is deployed, is cheaper than others; None: never."""
+    ours = next(
+        row["dollars_per_audio_hour"] for row in rows(inputs) if (row["model"], row["gpu"]) == (model, DEPLOYED_GPU)
+    )
     for name, each in inputs.raw["hosted"].items():
-        saved = float(each["value"]) - cheapest
+        saved = float(each["value"]) - ours
         hours = inputs.value("price", "at_rest_month") / saved if saved > 0 else None
         yield {
             "instead_of": name,
             "their_dollars": each["value"],
-            "our_dollars": cheapest,
+            "our_dollars": ours,
             "hours_a_month": None if hours is None else round(hours, 1),
         }
 
@@ -199,7 +218,10 @@ def document() -> str:
         "\nA submit comes without its upload; calls as counted by `python -m tests.benchmarks.aws_calls`.\n",
     ]
     for model in inputs.models:
-        parts += [f"\n## Break-even, {model} on the cheapest GPU\n", _markdown(list(break_even(inputs, model)))]
+        parts += [
+            f"\n## Break-even, {model} on the {DEPLOYED_GPU} that is deployed\n",
+            _markdown(list(break_even(inputs, model))),
+        ]
     parts.append("\n`hours_a_month`: from there on ours is cheaper, what it costs at rest included; - is never.\n")
     parts.append("\n## Inputs\n")
     parts.append(

@@ -12,7 +12,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import boto3
@@ -20,12 +20,15 @@ import boto3
 from gpu_jobs.run import Worker, run_job
 from shared.adapters.aws import AwsClients
 from shared.bootstrap import Services
+from shared.domain.deliveries import DeliveryId
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Run
 from shared.domain.options import TranscriptionOptions
 from shared.services.submissions import Submission
+from shared.services.webhooks import FinishedJob
 from shared.settings import Settings
 from tests.integration.crashes import AUDIO, ESTIMATED_SECONDS, REAL_SECONDS, FixedPipeline
+from tests.receivers import OK, answering, receiver
 
 
 @dataclass
@@ -52,6 +55,11 @@ class Counter:
 
 def measure(settings: Settings) -> dict[str, list[str]]:
     """The calls of each operation, by its name."""
+    with receiver(answering(OK)) as customer:
+        return _measure(replace(settings, allow_loopback_webhooks=True), customer.url)
+
+
+def _measure(settings: Settings, webhook_url: str) -> dict[str, list[str]]:
     aws, counter = AwsClients(), Counter()
     counter.listen(aws)
     services = Services(settings, aws)
@@ -71,6 +79,7 @@ def measure(settings: Settings) -> dict[str, list[str]]:
                 size_bytes=len(AUDIO),
                 duration_seconds=REAL_SECONDS if name != "submit, estimate too short" else ESTIMATED_SECONDS,
                 content_sha256=uuid.uuid4().hex,
+                webhook_url=webhook_url,
             )
             done = process.submissions.submit(submission, io.BytesIO(AUDIO), idempotency_key=idempotency_key)
         found[name] = [call for call in found[name] if call not in {"PutObject", "CreateMultipartUpload"}]
@@ -89,7 +98,17 @@ def measure(settings: Settings) -> dict[str, list[str]]:
     _run(services, counter, found, job_id)
     with counter.counting(found.setdefault("poll, completed", [])):
         services.results.view(services.jobs.get(job_id, account_id), segments=True)
+    _deliver(services, counter, found, FinishedJob(job_id=job_id, account_id=account_id, status="completed"))
     return found
+
+
+def _deliver(services: Services, counter: Counter, found: dict[str, list[str]], event: FinishedJob) -> None:
+    """The event becomes a delivery, and the delivery is attempted once."""
+    with counter.counting(found.setdefault("webhook", [])):
+        services.webhooks.fan_out(event)
+    delivery_id = DeliveryId(_message_with(services.settings.deliveries_queue_url, "delivery_id")["delivery_id"])
+    with counter.counting(found["webhook"]):
+        services.webhooks.attempt(delivery_id)
 
 
 def _run(services: Services, counter: Counter, found: dict[str, list[str]], job_id: JobId) -> None:
@@ -103,13 +122,20 @@ def _run(services: Services, counter: Counter, found: dict[str, list[str]], job_
 
 
 def _attempt_of(services: Services, job_id: JobId) -> AttemptId:
+    url = services.settings.work_queue_url
+    assert url is not None
+    return AttemptId(_message_with(url, "job_id", job_id)["attempt_id"])
+
+
+def _message_with(queue_url: str, name: str, value: str | None = None) -> dict[str, str]:
+    """The first message that has this, received by a client that nobody counts."""
     sqs: Any = boto3.client("sqs")
-    while messages := sqs.receive_message(QueueUrl=services.settings.work_queue_url).get("Messages"):
+    while messages := sqs.receive_message(QueueUrl=queue_url).get("Messages"):
         for message in messages:
-            body = json.loads(message["Body"])
-            if body["job_id"] == job_id:
-                return AttemptId(body["attempt_id"])
-    raise LookupError(f"no message about {job_id}")
+            body: dict[str, str] = json.loads(message["Body"])
+            if name in body and value in {None, body[name]}:
+                return body
+    raise LookupError(f"no message with {name} {value or ''}")
 
 
 def main() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from infra.admin import cost
 from infra.admin.__main__ import main
+from tests.infra.policies import RESOURCES
 from tests.infra.repository import ROOT
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
 def test_the_document_is_what_the_model_says() -> None:
@@ -54,3 +58,29 @@ def test_a_malformed_speed_is_refused(text: str, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         main(["cost", "--speed", text])
     assert "like L4=40" in capsys.readouterr().err
+
+
+def test_what_a_stage_costs_at_rest_is_the_sum_of_its_table_and_the_alarms_in_it_are_those_of_the_template() -> None:
+    section = OPERATIONS.partition("## What it costs at rest")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| ([0-9.]+) \|$", section, re.MULTILINE)
+    total = sum(float(dollars) for what, dollars in rows if "SnapStart" not in what)
+    assert total == pytest.approx(cost.read_inputs().value("price", "at_rest_month"), abs=0.005)
+    assert f"About {total:.2f} dollars" in section
+    alarms = {name: each for name, each in RESOURCES.items() if each["Type"] == "AWS::CloudWatch::Alarm"}
+    # An alarm over a formula is paid for by the metrics it reads.
+    counts = {
+        name: max(1, sum("MetricStat" in metric for metric in each["Properties"].get("Metrics", [])))
+        for name, each in alarms.items()
+    }
+    on_modal = sum(count for name, count in counts.items() if alarms[name].get("Condition") != "RunsOnQueue")
+    assert f"Alarms: {on_modal} at 0.10 with Runner=modal ({sum(counts.values())} with queue" in section
+    assert f"{(on_modal - 10) * 0.10:.2f}" == next(dollars for what, dollars in rows if what.startswith("Alarms"))
+
+
+def test_the_machine_of_the_model_is_the_one_that_is_deployed() -> None:
+    inputs, text = cost.read_inputs(), (ROOT / "modal_app.py").read_text(encoding="utf-8")
+    found = re.search(r"cpu=([0-9.]+),\s+memory=([0-9]+),", text)
+    assert found
+    assert inputs.value("shape", "machine_cores") == float(found[1])
+    assert f'PLANNED_GPU = "{cost.DEPLOYED_GPU}"' in text
+    assert inputs.value("shape", "machine_gib") == int(found[2]) / 1024
