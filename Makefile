@@ -130,7 +130,7 @@ bench-intake: setup ## Ways in: 1 GiB through the stack, 200 drops at once, ever
 	@$(PY) -m tests.benchmarks.large_upload
 	@$(PY) -m tests.benchmarks.probing_table
 	@DROP_OBJECTS=200 $(PY) -m pytest -q tests/integration/test_drops.py -k many_at_once
-	@FUZZ_EXAMPLES=5000 $(PY) -m pytest -q tests/unit/test_probing.py tests/integration/test_multipart.py -k 'damage or whatever'
+	@FUZZ_EXAMPLES=5000 $(PY) -m pytest -q tests/unit/test_probing.py tests/unit/test_audio.py tests/integration/test_multipart.py -k 'damage or whatever'
 
 bench-fanout: setup ## Simulated wall time and cost over many GPUs (ARGS="--gpu H100")
 	@$(PY) -m tests.benchmarks.fanout $(ARGS)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import struct
 import subprocess
 import sys
 import wave
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from gpu_jobs.audio import AudioLimits, decode_recording
 from shared.domain.errors import JobFailure
 from tests import sounds
+from tests.damage import DAMAGES, Damage
 from tests.media_files import RECIPES, make
 
 FORMATS = [
@@ -279,3 +284,26 @@ def test_subtitles_alone_are_no_recording(tmp_path: Path) -> None:
     failure = failure_of(path)
 
     assert failure.code == "no_audio_track"
+
+
+@settings(
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "60")),
+    deadline=timedelta(seconds=10),
+    suppress_health_check=list(HealthCheck),
+)
+@given(damage=DAMAGES)
+def test_damage_never_breaks_the_decoder(tmp_path_factory: pytest.TempPathFactory, damage: Damage) -> None:
+    path = tmp_path_factory.getbasetemp() / "damaged"
+    path.write_bytes(damage.done_to(_file(damage.name)))
+
+    try:
+        recording = decode_recording(path)
+    except JobFailure:
+        return
+
+    assert np.all(np.isfinite(recording.samples))
+
+
+@functools.cache
+def _file(name: str) -> bytes:
+    return make(RECIPES[name], 2)
