@@ -25,7 +25,7 @@ CHECKOV := $(call tool,checkov)
 PYANNOTE := $(call tool,test-pyannote)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo local test check format openapi test-pyannote soak rehearse fuzz storm bench bench-intake bench-cold build check-deploy deploy smoke destroy upgrade clean
+.PHONY: help setup demo local test check format openapi test-pyannote soak rehearse fuzz storm bench bench-intake bench-cold bench-speech bench-gpu bench-fanout build check-deploy deploy smoke destroy upgrade clean
 
 help: ## This list
 	@printf '\n  AudioToText: speech to text in your own cloud.\n\n'
@@ -131,6 +131,12 @@ bench-intake: setup ## Ways in: 1 GiB through the stack, 200 drops at once, ever
 	@$(PY) -m tests.benchmarks.probing_table
 	@DROP_OBJECTS=200 $(PY) -m pytest -q tests/integration/test_drops.py -k many_at_once
 	@FUZZ_EXAMPLES=5000 $(PY) -m pytest -q tests/unit/test_probing.py tests/unit/test_audio.py tests/integration/test_multipart.py -k 'damage or whatever'
+
+bench-speech: setup ## The whole pipeline beside bare faster-whisper, with weights of true size (ARGS="--size small")
+	@$(PY) -m tests.benchmarks.speech $(ARGS)
+
+bench-gpu: setup ## large-v3 and turbo on this machine's GPU, by batch size, beside bare faster-whisper
+	@$(PY) -m tests.benchmarks.gpu $(ARGS)
 
 bench-fanout: setup ## Simulated wall time and cost over many GPUs (ARGS="--gpu H100")
 	@$(PY) -m tests.benchmarks.fanout $(ARGS)

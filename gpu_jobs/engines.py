@@ -22,7 +22,7 @@ class EngineSettings:
     """``whisper_model`` is a directory, a size ("small") or a hub id; "" takes the model the customer asked for,
     from a directory of its name in ``whisper_folder`` if that is set, else from the model hub.
 
-    ``cpu_threads`` 0 leaves the choice to the engine.
+    ``cpu_threads`` and ``batch_size`` 0 leave the choice to the engine.
     """
 
     transcriber: str = "moonshine"
@@ -31,6 +31,7 @@ class EngineSettings:
     device: str = "auto"
     compute_type: str = "default"
     cpu_threads: int = 0
+    batch_size: int = 0
     chunk_workers: int = 1
     pyannote_model: str = ""
     llm_url: str = ""
@@ -49,7 +50,7 @@ class EngineSet:
 
 
 def read_engine_settings(environment: Mapping[str, str]) -> EngineSettings:
-    """From ENGINE, MODEL, MODELS_DIR, DEVICE, COMPUTE_TYPE, CPU_THREADS, CHUNK_WORKERS, PYANNOTE_MODEL and
+    """From ENGINE, MODEL, MODELS_DIR, DEVICE, COMPUTE_TYPE, CPU_THREADS, BATCH_SIZE, CHUNK_WORKERS, PYANNOTE_MODEL,
     LLM_URL, LLM_MODEL and LLM_KEY, all optional.
 
     Raises ValueError naming a wrong one.
@@ -67,6 +68,7 @@ def read_engine_settings(environment: Mapping[str, str]) -> EngineSettings:
         device=environment.get("DEVICE") or "auto",
         compute_type=environment.get("COMPUTE_TYPE") or "default",
         cpu_threads=_whole_number(environment, "CPU_THREADS", 0),
+        batch_size=_whole_number(environment, "BATCH_SIZE", 0),
         pyannote_model=environment.get("PYANNOTE_MODEL", ""),
         llm_url=llm_url,
         llm_model=llm_model,
@@ -120,7 +122,7 @@ def build_chunk_engines(settings: EngineSettings) -> ChunkEngines:
 def _transcriber(settings: EngineSettings) -> Transcriber:
     if settings.transcriber == "moonshine":
         return MoonshineTranscriber()
-    from gpu_jobs.transcribe.whisper import WhisperSettings, WhisperTranscriber
+    from gpu_jobs.transcribe.whisper import BATCH_SIZE, WhisperSettings, WhisperTranscriber
 
     return WhisperTranscriber(
         WhisperSettings(
@@ -129,5 +131,6 @@ def _transcriber(settings: EngineSettings) -> Transcriber:
             device=settings.device,
             compute_type=settings.compute_type,
             cpu_threads=settings.cpu_threads,
+            batch_size=settings.batch_size or BATCH_SIZE,
         )
     )

@@ -27,16 +27,26 @@ INVENTED_DISTANCE_SECONDS = 0.5
 
 
 def without_loops(passages: Sequence[Passage], language: str) -> tuple[tuple[Passage, ...], int]:
-    """The passages with each loop reduced to what it repeats, said once; and how many loops there were."""
-    kept, loops = [], 0
-    for passage in passages:
-        words = list(passage.words)
-        while (loop := _first_loop(words)) is not None:
-            start, period, end = loop
-            del words[start + period : end]
-            loops += 1
-        kept.append(passage if len(words) == len(passage.words) else with_words(passage, words, language))
-    return tuple(kept), loops
+    """The passages with each loop reduced to what it repeats, said once; and how many loops there were.
+
+    A loop may go on from passage to passage. Then it must be of more than one word: a "Yes." in turn is a vote.
+    """
+    said = [(index, word) for index, passage in enumerate(passages) for word in passage.words]
+    loops = 0
+    while (loop := _first_loop(said)) is not None:
+        start, period, end = loop
+        del said[start + period : end]
+        loops += 1
+    if not loops:
+        return tuple(passages), 0
+    kept: list[list[Word]] = [[] for _ in passages]
+    for index, word in said:
+        kept[index].append(word)
+    left = [
+        passage if len(words) == len(passage.words) else with_words(passage, words, language)
+        for passage, words in zip(passages, kept, strict=True)
+    ]
+    return tuple(new for new, old in zip(left, passages, strict=True) if new.words or not old.words), loops
 
 
 def without_invented(passages: Sequence[Passage], speech: Sequence[Span]) -> tuple[Passage, ...]:
@@ -93,18 +103,25 @@ def with_words(passage: Passage, words: Sequence[Word], language: str) -> Passag
     return replace(passage, words=tuple(words), text=text, start_seconds=start, end_seconds=end)
 
 
-def _first_loop(words: Sequence[Word]) -> tuple[int, int, int] | None:
+def _first_loop(said: Sequence[tuple[int, Word]]) -> tuple[int, int, int] | None:
     """Start, period and end of the first loop, of the shortest period that explains it."""
-    texts = ["".join(c for c in word.text.casefold() if c.isalnum()) or word.text for word in words]
+    texts = ["".join(c for c in word.text.casefold() if c.isalnum()) or word.text for _, word in said]
     for start in range(len(texts) - MIN_LOOP_TOTAL_WORDS + 1):
         for period in range(1, MAX_LOOP_WORDS + 1):
             end = start + period
             while end < len(texts) and texts[end] == texts[end - period]:
                 end += 1
+            if len(set(texts[start : start + period])) == 1:
+                end = _end_of_passage(said, start, end)
             repeats = (end - start) // period
             if repeats >= MIN_REPEATS and repeats * period >= MIN_LOOP_TOTAL_WORDS:
                 return start, period, end
     return None
+
+
+def _end_of_passage(said: Sequence[tuple[int, Word]], start: int, end: int) -> int:
+    """``end``, or the end of the passage that ``start`` is in, if that comes first."""
+    return next((index for index in range(start, end) if said[index][0] != said[start][0]), end)
 
 
 def _union(intervals: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -22,32 +22,34 @@ def build(folder: Path) -> Path:
     """Write the model into the folder; the folder."""
     from ctranslate2.specs import WhisperSpec
 
-    tokens = _tokens()
+    tokens = vocabulary()
     spec = WhisperSpec(1, HEADS, 1, HEADS)
     _Weights(len(tokens)).fill(spec)
     spec.config.alignment_heads = [(0, 0)]
-    spec.config.lang_ids = [index for index, token in enumerate(tokens) if _is_language(token)]
+    spec.config.lang_ids = [index for index, token in enumerate(tokens) if is_language(token)]
     spec.config.suppress_ids, spec.config.suppress_ids_begin = [], [220, TEXT_TOKENS]
     spec.register_vocabulary(tokens)
     spec.validate()
     folder.mkdir(parents=True, exist_ok=True)
     spec.save(str(folder))
-    _tokenizer(tokens).save(str(folder / "tokenizer.json"))
+    tokenizer(tokens).save(str(folder / "tokenizer.json"))
     (folder / "preprocessor_config.json").write_text(json.dumps({"feature_size": MELS}))
     return folder
 
 
-def _languages() -> list[str]:
+def _languages(count: int) -> list[str]:
     from faster_whisper.tokenizer import _LANGUAGE_CODES
 
-    return list(_LANGUAGE_CODES)[:99]
+    return list(_LANGUAGE_CODES)[:count]
 
 
-def _is_language(token: str) -> bool:
-    return token.startswith("<|") and token[2:-2] in _languages()
+def is_language(token: str) -> bool:
+    """True for a language's special token."""
+    return token.startswith("<|") and token[2:-2] in _languages(100)
 
 
-def _tokens() -> list[str]:
+def vocabulary(languages: int = 99) -> list[str]:
+    """All tokens: 50,257 of text, then the special ones of a model of so many languages (large-v3 has 100)."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     text = sorted(ByteLevel.alphabet())
@@ -55,19 +57,20 @@ def _tokens() -> list[str]:
     text += [""]  # by this one CTranslate2 knows a multilingual vocabulary
     tasks = ["translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps"]
     times = [f"{index * 0.02:.2f}" for index in range(1_501)]
-    special = ["endoftext", "startoftranscript", *_languages(), *tasks, *times]
+    special = ["endoftext", "startoftranscript", *_languages(languages), *tasks, *times]
     return [*text, *(f"<|{name}|>" for name in special)]
 
 
-def _tokenizer(tokens: list[str]) -> Any:
+def tokenizer(tokens: list[str]) -> Any:
+    """The tokenizer of such a vocabulary, as the library loads it."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     text = {token: index for index, token in enumerate(tokens[:TEXT_TOKENS])}
-    tokenizer = Tokenizer(models.BPE(vocab=text, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in tokens[TEXT_TOKENS:]])
-    return tokenizer
+    made = Tokenizer(models.BPE(vocab=text, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens([AddedToken(token, special=True) for token in tokens[TEXT_TOKENS:]])
+    return made
 
 
 class _Weights:

@@ -8,7 +8,6 @@ The talk is data: the model is told so, and nothing it says can be more than a s
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +17,9 @@ from urllib.request import Request, urlopen
 from gpu_jobs.summarize import TalkNotes
 from shared.domain.transcripts import Segment, Summary
 
-MAX_PART_CHARS = 24_000
-"""About 6,000 tokens of English: what fits, with the answer, into the smallest context that is served today (8k)."""
+MAX_PART_BYTES = 24_000
+"""In UTF-8. About 6,000 tokens, whatever the script: what fits, with the answer, into the smallest context that is
+served today (8k). A letter is a quarter of a token in English, and up to a whole one where it takes three bytes."""
 
 MAX_SUMMARY_CHARS, MAX_TOPICS, MAX_TOPIC_CHARS, MAX_LABEL_CHARS = 4_000, 8, 60, 40
 TRIES = 2
@@ -66,9 +66,9 @@ class LlmSummarizer:
 
     weight = 0.01
 
-    def __init__(self, complete: Complete, model: str, max_part_chars: int = MAX_PART_CHARS) -> None:
+    def __init__(self, complete: Complete, model: str, max_part_bytes: int = MAX_PART_BYTES) -> None:
         self._complete = complete
-        self._max_part_chars = max_part_chars
+        self._max_part_bytes = max_part_bytes
         self.engine = f"llm:{model.rsplit('/', 1)[-1]}"
 
     def summarize(self, segments: Sequence[Segment], language: str) -> TalkNotes | None:
@@ -77,15 +77,15 @@ class LlmSummarizer:
         if not lines:
             return None
         known = {segment.speaker_id for segment in segments if segment.speaker_id}
-        parts = _packed(lines, self._max_part_chars)
+        parts = _packed(lines, self._max_part_bytes)
         notes = [self._ask(part, language) for part in parts]
         labels: dict[str, str] = {}
         while len(notes) > 1:
             for note in notes:
                 labels = note["speakers"] | labels  # who is named first keeps the name
-            packed = _packed([note["summary"] for note in notes], self._max_part_chars)
+            packed = _packed([note["summary"] for note in notes], self._max_part_bytes)
             if len(packed) == len(notes):
-                packed = ["\n".join(note["summary"] for note in notes)[: self._max_part_chars]]
+                packed = packed[:1]  # summaries as long as what they sum up: a model that never ends must
             notes = [self._ask(part, language) for part in packed]
         labels = notes[0]["speakers"] | labels
         summary = Summary(text=notes[0]["summary"], topics=tuple(notes[0]["topics"]))
@@ -150,16 +150,25 @@ def http_completer(settings: LlmSettings) -> Complete:
     return complete
 
 
-def _packed(lines: Sequence[str], max_chars: int) -> list[str]:
-    """The lines in parts of at most ``max_chars``; a longer line is cut."""
-    parts: list[str] = []
-    for line in lines:
-        for piece in re.findall(rf"(?s).{{1,{max_chars}}}", line):
-            if parts and len(parts[-1]) + len(piece) < max_chars:
-                parts[-1] += f"\n{piece}"
-            else:
-                parts.append(piece)
-    return parts
+def _packed(lines: Sequence[str], max_bytes: int) -> list[str]:
+    """The lines in parts of at most ``max_bytes``; a longer line is cut between letters."""
+    parts: list[list[str]] = []
+    size = max_bytes
+    for piece in (piece for line in lines for piece in _cut(line, max_bytes)):
+        length = len(piece.encode()) + 1  # and the end of its line
+        if not parts or size + length > max_bytes:
+            parts.append([])
+            size = 0
+        parts[-1].append(piece)
+        size += length
+    return ["\n".join(part) for part in parts]
+
+
+def _cut(line: str, max_bytes: int) -> list[str]:
+    letters = max(1, max_bytes // 4 - 1)  # no letter has more than four bytes
+    if len(line.encode()) < max_bytes:
+        return [line]
+    return [line[at : at + letters] for at in range(0, len(line), letters)]
 
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,17 @@ def test_a_loop_is_said_once_and_counted() -> None:
     assert [word.text for word in passage.words] == passage.text.split()
 
 
+def test_a_loop_that_goes_on_from_passage_to_passage_is_said_once_and_a_vote_is_counted_out() -> None:
+    loop = [spoken("Thank you.", 2.0 * index) for index in range(9)]
+    vote = [spoken("Yes.", 2.0 * index) for index in range(20)]
+
+    left, loops = without_loops([*loop, spoken("Goodbye.", 18.0)], "en")
+
+    assert [passage.text for passage in left] == ["Thank you.", "Goodbye."]
+    assert loops == 1
+    assert without_loops(vote, "en") == (tuple(vote), 0)
+
+
 def test_people_may_repeat_themselves() -> None:
     passages = [spoken("No, no, no, no, no! Very, very, very good. Ha ha ha ha ha."), spoken("try again " * 5)]
 

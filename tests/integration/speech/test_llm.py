@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -87,13 +88,25 @@ def test_one_call_with_a_schema_gives_summary_topics_and_the_names_of_those_who_
 
 
 def test_a_long_talk_is_summed_up_in_parts_that_fit_and_then_as_a_whole(server: Server) -> None:
-    notes = summarizer(server, max_part_chars=400).summarize(talk(60), "en")
+    notes = summarizer(server, max_part_bytes=400).summarize(talk(60), "en")
 
     assert notes is not None
     assert notes.labels == {"SPEAKER_00": "Ada"}
     assert len(server.requests) > 4
-    assert all(len(request["messages"][1]["content"]) <= 400 for request in server.requests)
+    assert all(len(request["messages"][1]["content"].encode()) <= 400 for request in server.requests)
     assert server.requests[-1]["messages"][1]["content"].startswith("They talk about boats.")
+
+
+def test_a_long_talk_in_another_script_fits_into_the_models_context_too(server: Server) -> None:
+    lines = [replace(segment, text="船在水上漂。" * 40, speaker_id=None) for segment in talk(60)]
+
+    assert summarizer(server).summarize(lines, "zh") is not None
+
+    # Qwen's tokenizer takes 1.5 letters of Chinese for a token or more, and the answer needs room in 8,192.
+    assert len(server.requests) >= 3
+    assert all(len(request["messages"][1]["content"]) <= 8_000 for request in server.requests)
+    sent = "".join(request["messages"][1]["content"] for request in server.requests)
+    assert sent.count("船") == 60 * 40
 
 
 @pytest.mark.parametrize("bad", ["no JSON at all", '{"summary": 3}', "", '{"summary": ', "[" * 5_000, 500, None])

@@ -1,0 +1,160 @@
+"""The whole pipeline beside bare faster-whisper, on the same file, with the same weights, in turn in one run.
+
+    python -m tests.benchmarks.speech [--audio FILE] [--minutes 5] [--size base] [--runs 3]
+
+Weights have the true size and random values; every window gives the same number of tokens in every row
+(tests.benchmarks.true_size_whisper). Each row begins with the file and ends with words and their times: decoding,
+finding speech, transcribing. Ours also looks for loops, gaps and inventions and cuts segments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+from gpu_jobs.audio import SAMPLE_RATE_HZ, decode_recording
+from gpu_jobs.chunk_work import CHUNK_SECONDS, ChunkEngines, OwnProcess
+from gpu_jobs.engines import EngineSettings, build_engines
+from gpu_jobs.pipeline import Crew, SpeechPipeline
+from gpu_jobs.transcribe.whisper import BATCH_SIZE
+from shared.domain.options import TranscriptionOptions
+from tests import sounds
+from tests.benchmarks.true_size_whisper import SIZES, build
+from tests.data.recordings import TWO_CITIES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What all rows share."""
+
+    model: Path
+    device: str = "cpu"
+    compute_type: str = "int8"
+    threads: int = 0
+    batch_size: int = BATCH_SIZE
+    chunk_seconds: float = CHUNK_SECONDS
+
+
+Row = Callable[[Path], int]
+"""From a file to the number of words."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="The pipeline beside bare faster-whisper.")
+    parser.add_argument("--audio", type=Path, help="a recording; without one, a reading of 44 s over and over")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--size", choices=sorted(SIZES), default="base")
+    parser.add_argument("--runs", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        file = long_recording(arguments.audio or TWO_CITIES, arguments.minutes * 60, Path(folder) / "long.wav")
+        settings = Settings(model=build(Path(folder) / arguments.size, arguments.size), threads=os.cpu_count() or 1)
+        rows = {"ours": our_pipeline(settings), "bare batched": bare_batched(settings)}
+        rows["bare sequential"] = bare_sequential(settings)
+        print(
+            f"{arguments.size}, int8, {settings.threads} threads, {arguments.minutes:g} min, best of {arguments.runs}"
+        )
+        report(measure(rows, file, arguments.runs), arguments.minutes * 60)
+
+
+def report(best: dict[str, tuple[float, int]], audio_seconds: float) -> None:
+    """A line for each row, and how many times as long as ours it takes."""
+    ours, _ = best["ours"]
+    print(f"{'':<18}{'seconds':>9}{'x real time':>13}{'words':>8}{'seconds / ours':>16}")
+    for name, (seconds, words) in best.items():
+        print(f"{name:<18}{seconds:>9.2f}{audio_seconds / seconds:>13.1f}{words:>8}{seconds / ours:>16.2f}")
+
+
+def measure(rows: dict[str, Row], file: Path, runs: int) -> dict[str, tuple[float, int]]:
+    """Each row's best seconds and its words, after one run to warm up; the rows take turns."""
+    for row in rows.values():
+        row(TWO_CITIES)
+    best: dict[str, tuple[float, int]] = {}
+    for _ in range(runs):
+        for name, row in rows.items():
+            began = time.perf_counter()
+            words = row(file)
+            took = time.perf_counter() - began
+            best[name] = min(best.get(name, (took, words)), (took, words))
+    return best
+
+
+def our_pipeline(settings: Settings) -> Row:
+    """Without speakers and summary, which the others do not make."""
+    engines = build_engines(
+        EngineSettings(
+            transcriber="faster-whisper",
+            whisper_model=str(settings.model),
+            device=settings.device,
+            compute_type=settings.compute_type,
+            cpu_threads=settings.threads,
+            batch_size=settings.batch_size,
+        )
+    )
+    chunks = OwnProcess(ChunkEngines(transcriber=engines.transcriber, aligner=engines.aligner))
+    chunks.chunk_seconds = lambda _: settings.chunk_seconds  # type: ignore[method-assign,assignment]
+    pipeline = SpeechPipeline(Crew(engines=engines, chunks=chunks))
+    options = TranscriptionOptions(language="en", word_timestamps=True)
+
+    def run(file: Path) -> int:
+        transcript = pipeline.transcribe(file, options, lambda *_: None)
+        return sum(len(segment.words) for segment in transcript.segments)
+
+    return run
+
+
+def bare_batched(settings: Settings) -> Row:
+    """faster-whisper's own batched pipeline."""
+    pipeline = BatchedInferencePipeline(_model(settings))
+
+    def run(file: Path) -> int:
+        found, _ = pipeline.transcribe(str(file), language="en", word_timestamps=True, batch_size=settings.batch_size)
+        return _words(found)
+
+    return run
+
+
+def bare_sequential(settings: Settings) -> Row:
+    """What most people run by hand. Without the text before, whose prompt would cost it more."""
+    model = _model(settings)
+
+    def run(file: Path) -> int:
+        found, _ = model.transcribe(
+            str(file), language="en", word_timestamps=True, vad_filter=True, condition_on_previous_text=False
+        )
+        return _words(found)
+
+    return run
+
+
+def long_recording(path: Path, seconds: float, to: Path) -> Path:
+    """The recording, over and over, as a WAV file of so many seconds."""
+    samples = np.asarray(decode_recording(path).samples)
+    return sounds.write_audio(to, np.resize(samples, round(seconds * SAMPLE_RATE_HZ)))
+
+
+def _model(settings: Settings) -> WhisperModel:
+    return WhisperModel(
+        str(settings.model),
+        device=settings.device,
+        compute_type=settings.compute_type,
+        cpu_threads=settings.threads,
+    )
+
+
+def _words(found: Any) -> int:
+    return sum(len(segment.words) for segment in found)
+
+
+if __name__ == "__main__":
+    main()
