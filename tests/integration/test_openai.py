@@ -19,6 +19,7 @@ from functions.api.routes import openai as route
 from gpu_jobs.pipeline import OnMeasured, OnProgress
 from gpu_jobs.run import Worker, run_job
 from shared.bootstrap import Services
+from shared.domain.accounts import Scope
 from shared.domain.errors import JobFailure
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Run
@@ -237,6 +238,39 @@ def test_what_is_wrong_comes_in_the_shape_the_client_reads(
         client.audio.transcriptions.create(**arguments)
 
     assert (caught.value.param, caught.value.type) == (param, "invalid_request_error")
+
+
+def _refused(base_url: str, api_key: str) -> openai.APIStatusError:
+    """What the client raises for a short recording, without trying again."""
+    with openai.OpenAI(api_key=api_key, base_url=base_url, max_retries=0) as made:
+        try:
+            made.audio.transcriptions.create(model="whisper-1", file=_file())
+        except openai.APIStatusError as error:
+            return error
+    raise AssertionError("it was not refused")
+
+
+def test_each_refusal_is_the_clients_own_exception(
+    client: openai.OpenAI, base_url: str, services: Services, customer: Customer
+) -> None:
+    poor = _refused(base_url, customer.api_key)
+    assert (poor.status_code, poor.code) == (402, "insufficient_credits")
+    assert isinstance(_refused(base_url, customer.make_key(frozenset({Scope.READ}))), openai.PermissionDeniedError)
+    with pytest.raises(openai.NotFoundError):
+        client.models.list()
+
+
+@pytest.mark.usefixtures("worker")
+def test_too_many_requests_are_the_clients_rate_limit(
+    client: openai.OpenAI, base_url: str, services: Services, funded: Customer
+) -> None:
+    services.accounts.set_submit_rate(funded.account_id, 1)
+    client.audio.transcriptions.create(model="whisper-1", file=_file(4))
+
+    refused = _refused(base_url, funded.api_key)
+
+    assert isinstance(refused, openai.RateLimitError)
+    assert int(refused.response.headers["retry-after"]) > 0
 
 
 @pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # the client says so of a method it has
