@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from shared.adapters.dynamodb.jobs import JobStore
 from shared.bootstrap import Services
 from shared.domain.ids import AccountId, AttemptId, JobId, KeyId
 from shared.domain.jobs import Hold, Job, JobState, Outcome, Recording, Stage, recording_key
 from shared.domain.options import TranscriptionOptions
-from shared.domain.transcripts import Engines, Segment, Speaker, Summary, Transcript
+from shared.domain.transcripts import Engines, Segment, Speaker, Summary, Transcript, Word
 
 TRANSCRIPT = Transcript(
     duration_seconds=12.5,
@@ -30,6 +33,51 @@ TRANSCRIPT = Transcript(
     summary=Summary(text="A short greeting.", topics=("greetings",)),
 )
 
+OPTIONS = TranscriptionOptions(diarization=True, summary=True)
+SECONDS_PER_SEGMENT, WORDS_PER_SEGMENT = 5, 14  # a fast talker
+
+
+def long_talk(hours: float) -> Transcript:
+    """Two people over hours, with every word's time. The words are of our documents: repetition would deceive gzip."""
+    chance = random.Random(1)
+    vocabulary = re.findall(
+        r"[a-z]{2,}", Path(__file__).parents[1].joinpath("docs/architecture.md").read_text().lower()
+    )
+    return Transcript(
+        duration_seconds=hours * 3600.0,
+        language="en",
+        engines=Engines(transcriber="bench"),
+        segments=tuple(
+            _said(float(at), f"SPEAKER_0{number // 3 % 2}", chance.choices(vocabulary, k=WORDS_PER_SEGMENT), chance)
+            for number, at in enumerate(range(0, round(hours * 3600), SECONDS_PER_SEGMENT))
+        ),
+        speakers=tuple(
+            Speaker(id=f"SPEAKER_0{n}", label=f"Speaker {n + 1}", speaking_time_seconds=hours * 1800.0) for n in (0, 1)
+        ),
+    )
+
+
+def _said(start: float, speaker_id: str, texts: list[str], chance: random.Random) -> Segment:
+    step = (SECONDS_PER_SEGMENT - 0.5) / len(texts)
+    words = tuple(
+        Word(
+            text=text,
+            start_seconds=round(start + n * step, 3),
+            end_seconds=round(start + (n + 1) * step, 3),
+            confidence=chance.random(),
+            speaker_id=speaker_id,
+        )
+        for n, text in enumerate(texts)
+    )
+    return Segment(
+        start_seconds=start,
+        end_seconds=words[-1].end_seconds,
+        text=" ".join(texts),
+        speaker_id=speaker_id,
+        confidence=0.91,
+        words=words,
+    )
+
 
 def store(services: Services) -> JobStore:
     """The jobs table."""
@@ -44,11 +92,11 @@ def put_job(
     transcript: Transcript = TRANSCRIPT,
     webhook_url: str | None = None,
     created_at: datetime | None = None,
+    options: TranscriptionOptions = OPTIONS,
 ) -> Job:
     """A job in ``state``, with its recording and, when completed, its transcript in the bucket."""
     job_id, created_at = JobId(str(uuid.uuid4())), created_at or datetime.now(UTC)
     key = recording_key(account_id, job_id)
-    options = TranscriptionOptions(diarization=True, summary=True)
     job = Job(
         job_id=job_id,
         account_id=account_id,

@@ -109,7 +109,7 @@ class _Client:
         prefix = f"results/{self._account_id}/{job_id}/"
         listed = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix)["Contents"]
         body = self._s3.get_object(Bucket=self._bucket, Key=listed[0]["Key"])["Body"].read()
-        return float(sum(json.loads(gzip.decompress(body))["compute_seconds"].values()))
+        return float(sum(json.loads(gzip.decompress(body).partition(b"\n")[0])["compute_seconds"].values()))
 
 
 def _timed(call: Callable[[], object], times: int) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import importlib
 import json
 import socket
@@ -19,10 +20,14 @@ import uvicorn
 
 from functions import runtime
 from functions.api.app import create_app
+from shared.bootstrap import Services
+from shared.domain.options import TranscriptionOptions
 from tests import media
+from tests.finished_jobs import long_talk, put_job
 from tests.integration.conftest import Cloud, Customer
 
 BOUNDARY = "xyz"
+LAMBDA_ANSWER_BYTES = 6 * 1024 * 1024
 
 
 def multipart(body: bytes) -> bytes:
@@ -71,6 +76,48 @@ def test_a_binary_upload_survives_api_gateway(handler: Any, funded: Customer) ->
     job = funded.services.jobs.get(body["id"], funded.account_id)
     assert funded.services.bucket.get(job.recording.key) == media.wav(60)
     assert job.recording.filename == "ü.wav"
+
+
+def test_ten_hours_with_every_word_fit_into_lambdas_six_megabytes(
+    handler: Any, customer: Customer, services: Services
+) -> None:
+    options = TranscriptionOptions(diarization=True, word_timestamps=True)
+    job = put_job(services, customer.account_id, transcript=long_talk(hours=10), options=options)
+
+    def get(coding: str) -> dict[str, Any]:
+        asked = event("GET", f"/api/v1/transcribe/{job.job_id}/", {**customer.headers, "Accept-Encoding": coding})
+        asked["multiValueQueryStringParameters"] = {"segments": ["true"]}
+        answer: dict[str, Any] = handler(asked, None)
+        assert len(json.dumps(answer)) < LAMBDA_ANSWER_BYTES
+        return answer
+
+    packed = get("gzip, deflate, br")
+    body = gzip.decompress(base64.b64decode(packed["body"]))
+    assert (packed["statusCode"], packed["headers"]["content-encoding"]) == (200, "gzip")
+    assert len(body) > LAMBDA_ANSWER_BYTES
+    assert sum(len(segment["words"]) for segment in json.loads(body)["segments"]) == 10 * 3600 // 5 * 14
+    elsewhere = get("identity")
+    assert elsewhere["statusCode"] == 307
+    key = f"exports/{customer.account_id}/{job.job_id}/"
+    assert key in elsewhere["headers"]["location"]
+    (copy,) = services.bucket.find(key)
+    assert gzip.decompress(services.bucket.get(copy.key)) == body
+
+
+@pytest.mark.parametrize(
+    ("kind", "coding", "status"), [("srt", "gzip", 200), ("json", "gzip", 200), ("json", "identity", 307)]
+)
+def test_files_of_ten_hours_fit_or_are_links(
+    handler: Any, customer: Customer, services: Services, kind: str, coding: str, status: int
+) -> None:
+    options = TranscriptionOptions(diarization=True, word_timestamps=True)
+    job = put_job(services, customer.account_id, transcript=long_talk(hours=10), options=options)
+    asked = event("GET", f"/api/v1/transcribe/{job.job_id}/export/", customer.headers | {"Accept-Encoding": coding})
+    asked["multiValueQueryStringParameters"] = {"format": [kind]}
+    answer = handler(asked, None)
+    assert answer["statusCode"] == status
+    assert len(json.dumps(answer)) < LAMBDA_ANSWER_BYTES
+    assert status == 307 or len(answer["body"]) > 100_000
 
 
 def test_under_api_gateways_own_host_the_location_has_the_stage(handler: Any, funded: Customer) -> None:
