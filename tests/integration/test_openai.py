@@ -251,11 +251,12 @@ def _refused(base_url: str, api_key: str) -> openai.APIStatusError:
 
 
 def test_each_refusal_is_the_clients_own_exception(
-    client: openai.OpenAI, base_url: str, services: Services, customer: Customer
+    client: openai.OpenAI, base_url: str, services: Services, funded: Customer
 ) -> None:
-    poor = _refused(base_url, customer.api_key)
+    _, poor_key = services.keys.create(services.accounts.create("Poor").account_id, "test")
+    poor = _refused(base_url, poor_key)
     assert (poor.status_code, poor.code) == (402, "insufficient_credits")
-    assert isinstance(_refused(base_url, customer.make_key(frozenset({Scope.READ}))), openai.PermissionDeniedError)
+    assert isinstance(_refused(base_url, funded.make_key(frozenset({Scope.READ}))), openai.PermissionDeniedError)
     with pytest.raises(openai.NotFoundError):
         client.models.list()
 
