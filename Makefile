@@ -23,13 +23,14 @@ tool = .venv-tools/$(1)/.installed-$(shell cksum < requirements/tools/$(1).txt |
 SAM := $(call tool,sam)
 CHECKOV := $(call tool,checkov)
 PYANNOTE := $(call tool,test-pyannote)
+ACCURACY := .venv/.accuracy-$(shell cksum < requirements/accuracy.txt | cut -d' ' -f1)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo local test check format openapi test-pyannote soak rehearse fuzz storm bench bench-intake bench-cold bench-speech bench-gpu bench-fanout build check-deploy deploy smoke destroy upgrade clean
+.PHONY: help setup demo local test check format openapi test-pyannote soak rehearse fuzz storm bench bench-accuracy bench-intake bench-cold bench-speech bench-gpu bench-fanout build check-deploy deploy smoke destroy upgrade clean
 
 help: ## This list
 	@printf '\n  AudioToText: speech to text in your own cloud.\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\n  Start with:  make demo\n\n'
 
 setup: $(STAMP) ## Install everything into .venv (the other targets do it for you)
@@ -122,6 +123,13 @@ bench: setup ## What the service adds to what the engines take
 	@$(PY) -m tests.benchmarks.overhead $(ARGS)
 	@$(PY) -m tests.benchmarks.aws_calls
 	@$(PY) -m tests.benchmarks.submits
+
+bench-accuracy: setup $(ACCURACY) ## Wrong words and wrong speakers over a folder of recordings with references (AUDIO=DIR)
+	@$(PY) -m tests.benchmarks.accuracy --audio "$(AUDIO)" $(ARGS)
+
+$(ACCURACY): | setup
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements/accuracy.txt
+	@touch $@
 
 bench-cold: setup ## Cold starts and footprint of every function beside a bare one
 	@$(PY) -m tests.benchmarks.cold_start $(ARGS)

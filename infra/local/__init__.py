@@ -9,8 +9,12 @@
 - presigned: S3's own checks of presigned URLs and POST policies
 - runtime: Lambda, as awslambdaric children behind the Runtime API
 - gateway, proxy_events: API Gateway (REST, proxy integration)
+- edge, streaming: CloudFront's choice of a host, and the host for large uploads
 - pollers, schedules: event source mappings and scheduled rules
 - worker, demo_account: the speech worker, and somebody to call the API
+- drop_folder: a folder on this machine as the account's drop folder
+- state, state_folder, state_moto: what ``--state`` keeps from one start to the next
 - processes, die_with_parent: children that never outlive the stack
+- calls, stack_log: who called what in AWS; what everybody printed
 - launch: ``LocalStack``, the command as a context manager, for tests and scripts
 """

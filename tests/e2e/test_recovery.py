@@ -13,10 +13,8 @@ import pytest
 import requests
 
 from infra.local.launch import LocalStack
-from infra.local.worker import environment_from_outputs
-from shared.bootstrap import Services, bootstrap
+from shared.bootstrap import Services
 from shared.domain.amounts import to_credits
-from shared.settings import Settings
 from tests.recordings import asset
 
 KILLS = (0.0, 0.15, 0.4, 0.8, 1.5)  # seconds after the submit
@@ -28,16 +26,6 @@ def stack() -> Iterator[LocalStack]:
     """A stack with a short lease, so that a dead worker is noticed within seconds."""
     with LocalStack("--parameter", "LeaseSeconds=5", "--schedule-seconds", "1") as stack:
         yield stack
-
-
-@pytest.fixture
-def services(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Services:
-    """The services on the stack's tables, to look behind the counter."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.ready["aws_endpoint"])
-    monkeypatch.setenv("AWS_DEFAULT_REGION", stack.ready["region"])
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", stack.ready["access_key_id"])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", stack.ready["secret_access_key"])
-    return bootstrap(Settings.from_environment(environment_from_outputs(stack.ready["outputs"])))
 
 
 def worker_pids(stack: LocalStack) -> list[int]:

@@ -337,6 +337,28 @@ os._exit(0)
     assert [message["Body"] for message in answer.get("Messages", [])] == ["for who is there"]
 
 
+def test_a_receive_does_not_ask_every_message_of_a_deep_queue_for_the_time() -> None:
+    _run_python("""
+from infra.local import moto_sqs
+moto_sqs.apply()
+import boto3, moto, moto.sqs.models as models
+asked = []
+for name in ("unix_time", "unix_time_millis"):
+    tell = getattr(models, name)
+    setattr(models, name, lambda *args, tell=tell: (asked.append(1), tell(*args))[1])
+with moto.mock_aws():
+    sqs = boto3.client("sqs", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    url = sqs.create_queue(QueueName="deep")["QueueUrl"]
+    for batch in range(50):
+        entries = [{"Id": str(n), "MessageBody": f"{batch}-{n}"} for n in range(10)]
+        sqs.send_message_batch(QueueUrl=url, Entries=entries)
+    asked.clear()
+    assert len(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]) == 10
+    sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1)
+assert len(asked) < 100, len(asked)
+""")
+
+
 def test_message_attributes_and_counts_are_as_asked_for(small_stack: SmallStack, queue: str) -> None:
     sqs = small_stack.client("sqs")
     attributes = {name: {"DataType": "String", "StringValue": name} for name in ("one", "two")}
