@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions import runtime
+from functions.tracing import traced
 from shared import logs
 from shared.domain.deliveries import DeliveryId
 from shared.domain.ids import AccountId, JobId
@@ -14,6 +15,7 @@ from shared.services.webhooks import FinishedJob
 logs.configure("deliver")
 
 
+@traced
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """One batch of the deliveries queue: EventBridge events of jobs that ended, and deliveries of our own."""
     return runtime.handle_records(event, _deliver)

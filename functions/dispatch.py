@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions import runtime
+from functions.tracing import traced
 from shared import logs
 from shared.domain.ids import JobId
 
 logs.configure("dispatch")
 
 
+@traced
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """One batch of the jobs queue; every message is ``{"job_id": …}``."""
     return runtime.handle_records(event, _dispatch)

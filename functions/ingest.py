@@ -15,6 +15,7 @@ from urllib.parse import unquote_plus
 from functions import runtime
 from functions.api.forms import clean_filename, clean_media_type, json_texts, parse_asked
 from functions.api.recordings import measure_stored
+from functions.tracing import traced
 from shared import logs
 from shared.adapters.s3_uploads import StoredObject
 from shared.bootstrap import Services
@@ -31,6 +32,7 @@ logs.configure("ingest")
 BUSY_SECONDS = 20  # until an announcement is looked at again that came at a bad moment
 
 
+@traced
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """One batch of the ingest queue."""
     return runtime.handle_records(event, _ingest)

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from functions import runtime
+from functions.tracing import traced
 from shared import logs
 from shared.adapters.system import utc_now
 
@@ -16,6 +17,7 @@ AUDIT_MINUTE = 17  # the sweep of this minute also audits; not the full hour, at
 TIME_LEFT_MS = 15_000  # one long ledger takes seconds; the audit stops early enough not to be cut off
 
 
+@traced
 def handler(_event: object, context: Any) -> dict[str, Any]:
     """One sweep; the answer counts what was mended and, in its minute, audited."""
     services = runtime.services()

@@ -11,6 +11,7 @@ from mangum import Mangum
 from functions import runtime
 from functions.api import errors
 from functions.api.app import create_app
+from functions.tracing import traced
 from shared import logs
 
 logs.configure("api")
@@ -22,6 +23,7 @@ runtime.warm_up(_services)
 _app = Mangum(create_app(lambda: _services), lifespan="off", exclude_headers=["content-length"])
 
 
+@traced
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """One API Gateway request."""
     try:

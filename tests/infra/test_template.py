@@ -241,7 +241,7 @@ def test_the_lines_that_runbooks_tell_to_look_for_are_logged() -> None:
     assert named - FIELDS <= logged_lines()
 
 
-FIELDS = {"integration_error", "run_job", "job_id", "request_id", "attempt_id", "account_id"}
+FIELDS = {"xray_trace_id", "integration_error", "run_job", "job_id", "request_id", "attempt_id", "account_id"}
 
 
 def logged_lines() -> set[str]:
