@@ -53,7 +53,10 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         "--schedule-seconds", type=_seconds, metavar="N", help="fire scheduled rules every N seconds instead"
     )
     stack.add_argument(
-        "--state", type=Path, metavar="DIR", help="keep tables, queues and bucket there from one start to the next"
+        "--state",
+        type=lambda text: Path(text).expanduser(),
+        metavar="DIR",
+        help="keep tables, queues and bucket there from one start to the next",
     )
     stack.add_argument(
         "--state-seconds", type=_seconds, default=60.0, metavar="N", help="how often besides at the end (default: 60)"

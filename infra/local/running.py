@@ -48,14 +48,15 @@ class RunningStack:
 
     async def start(self) -> None:
         """Return once every function is initialised, every worker polls and the API answers."""
-        self._state = KeptState(self._options.state) if self._options.state else None
+        if self._options.state:  # every byte of it is checked, which may take a while
+            self._state = await asyncio.to_thread(KeptState, self._options.state)
         moto_fixes.apply(invoke_async=self._invoke_async)
         with _naming_its_flag("--aws-port", self._options.aws_port):
             self._aws = LocalAws(port=self._options.aws_port, calls_file=self._options.calls_file)
         self._aws.on_invoke(self._invoke_api)
         self._aws.start()
         self._created = self._create()
-        self._restore()
+        await asyncio.to_thread(self._restore)
         self._environment = environment_from_outputs(self._created.outputs)
         host = Host(code=self._options.code.resolve(), endpoint_url=self._aws.endpoint_url, log=self._log)
         behind_api = {route.function_arn for api in self._created.apis for route in api.routes}
@@ -90,8 +91,8 @@ class RunningStack:
         assert self._state is not None
         try:
             kept = self._state.keep(self._aws, self._created.stores, self._demo, always=always)
-        except OSError as error:
-            self._log.notice(f"the state could not be kept in {self._state.folder}: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the folder, the stack goes on and ends in order
+            self._log.notice(f"the state could not be kept in {self._state.folder}: {error!r}")
             self.is_kept = False
             return
         self.is_kept = True

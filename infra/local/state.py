@@ -76,7 +76,7 @@ class KeptState:
         return told
 
     def keep(self, aws: LocalAws, stores: Stores, demo: DemoAccount | None, *, always: bool = True) -> Kept | None:
-        """Write a snapshot; None when ``always`` is False and nothing changed. Raises OSError; the old one stays."""
+        """Write a snapshot; None when ``always`` is False and nothing changed. When it raises, the old one stays."""
         with self._keeping:
             if not always and aws.writes == self._kept_writes:
                 return None

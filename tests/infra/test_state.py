@@ -174,3 +174,19 @@ def test_data_that_the_template_has_no_place_for_stop_the_start_and_stay(tmp_pat
         SmallStack(*state, template=keyed).start()
     with SmallStack(*state) as stack:
         assert "Item" in stack.client("dynamodb").get_item(TableName=stack.output_of("Table"), Key={"id": {"S": "a"}})
+
+
+def test_a_state_that_cannot_be_written_is_told_and_the_last_one_stays(tmp_path: Path) -> None:
+    stack = SmallStack("--state", str(tmp_path))
+    stack.start()
+    stack.client("dynamodb").put_item(TableName=stack.output_of("Table"), Item={"id": {"S": "late"}})
+    before = (tmp_path / "CURRENT").read_bytes()
+    (tmp_path / "blobs").rename(tmp_path / "elsewhere")  # root writes to folders without permission, but not to none
+    stack.process.send_signal(signal.SIGTERM)
+    assert stack.process.wait(30) == 1
+    assert "the state could not be kept in" in stack.output
+    stack.stop()
+    (tmp_path / "elsewhere").rename(tmp_path / "blobs")
+    assert (tmp_path / "CURRENT").read_bytes() == before
+    with SmallStack("--state", str(tmp_path)) as again:
+        assert again.ready["state"] == str(tmp_path)
