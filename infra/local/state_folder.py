@@ -137,6 +137,10 @@ class StateFolder:
         """Where the content with this SHA-256 is."""
         return self.folder / "blobs" / digest
 
+    def blobs(self) -> set[str]:
+        """The SHA-256 of every content that is kept."""
+        return {path.name for path in (self.folder / "blobs").iterdir()}
+
     def write_blob(self, blocks: Iterable[bytes]) -> tuple[str, int]:
         """Keep a content unless it is kept already; its SHA-256 in hex, and how many bytes were written."""
         partial, digest, size = self.folder / "blobs" / f".partial-{os.getpid()}", hashlib.sha256(), 0
