@@ -244,7 +244,7 @@ class Services:
     @cached_property
     def audits(self) -> Audits:
         """The auditor."""
-        return Audits(self.accounts, self.credits)
+        return Audits(self.accounts, self.credits, self.jobs)
 
     def _runner(self) -> Runner:
         if self.settings.runner == "queue":

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import boto3
 from botocore.config import Config
 
+from shared.adapters.dynamodb.transactions import retry_conflicts
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
@@ -38,7 +40,7 @@ class AwsClients:
     def dynamodb(self) -> DynamoDBClient:
         """DynamoDB: answers in milliseconds or not at all, so it is given up on quickly and tried again."""
         config = _config(connect_timeout=2, read_timeout=5)
-        return _on_first_use(lambda: boto3.client("dynamodb", config=config))
+        return _on_first_use(lambda: retry_conflicts(boto3.client("dynamodb", config=config)))
 
     @cached_property
     def s3(self) -> S3Client:

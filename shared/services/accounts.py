@@ -33,6 +33,10 @@ class Accounts:
             raise NotFound(f"There is no account {account_id}.")
         return account
 
+    def exists(self, account_id: AccountId) -> bool:
+        """Whether there is such an account."""
+        return self._store.get(account_id) is not None
+
     def every(self) -> list[Account]:
         """Every account there is, oldest first. For the operator: it reads the whole table."""
         return sorted(self._store.every(), key=lambda account: (account.created_at, account.account_id))

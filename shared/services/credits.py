@@ -114,6 +114,10 @@ class Credits:
             balance, (entry for entry in self._store.entries(account_id) if entry.sequence <= balance.sequence)
         )
 
+    def account_ids(self) -> set[AccountId]:
+        """Every account that has a ledger. For the operator: it reads the whole table."""
+        return self._store.account_ids()
+
     def page(self, account_id: AccountId, *, below: int | None, limit: int) -> list[Entry]:
         """Up to ``limit`` entries, newest first, with a sequence below ``below`` (None: from the newest)."""
         return self._store.page(account_id, below=below, limit=limit)

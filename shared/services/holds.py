@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.adapters.dynamodb.credits import AlreadyPosted
+from shared.adapters.dynamodb.jobs import WRITE_NAME as JOB_WRITE
 from shared.adapters.dynamodb.jobs import JobMoved, JobStore
 from shared.adapters.dynamodb.requests import RequestStore
 from shared.adapters.dynamodb.transactions import Refused, Write
@@ -92,6 +93,8 @@ class Holds:
         try:
             self.credits.post(job.account_id, plan, (self.store.write(job), *also), pacer)
         except Refused as error:
+            if JOB_WRITE in error.refused and self.store.get(job.job_id) == rules.stored(job):
+                return  # first of all: what else was refused then was refused because it is done
             check_claim(error)
             limit = job.caps.daily_limit_millicredits
             if set(error.refused) <= {USAGE_WRITE, "balance"} and USAGE_WRITE in error.refused and limit is not None:

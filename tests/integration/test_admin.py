@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,14 @@ import boto3
 import pytest
 
 from infra.admin.__main__ import main
-from shared.domain.accounts import hash_key
-from shared.services.credits import Credits
+from shared.bootstrap import Services
+from shared.domain import credits as ledger
+from shared.domain.accounts import Principal, hash_key
+from shared.domain.credits import Posting, hash_of
+from shared.domain.ids import AccountId, EntryId, JobId, KeyId
+from shared.domain.jobs import resolution_entry_id
+from shared.domain.options import TranscriptionOptions
+from shared.services.submissions import Submission
 from tests.integration.conftest import Cloud, Customer
 
 Admin = Callable[..., tuple[int, Any]]
@@ -71,48 +80,100 @@ def test_ledgers_that_add_up_exit_with_0(admin: Admin, funded: Customer) -> None
     assert (status, rows[0]["ok"], rows[0]["entries"]) == (0, "yes", 1)
 
 
-@pytest.mark.parametrize("harm", ["balance", "entry", "missing entry", "missing newest entry", "forgotten hold"])
+class Harm:
+    """What somebody with the console could do to an account's items."""
+
+    def __init__(self, cloud: Cloud, customer: Customer) -> None:
+        self._cloud, self._customer = cloud, customer
+        self._settings = cloud.services().settings
+        self._dynamodb: Any = boto3.client("dynamodb")
+        self._account = {"account_id": {"S": customer.account_id}}
+
+    def balance(self) -> None:
+        """More credits without an entry."""
+        self._set(self._settings.accounts_table, self._account, "available_millicredits", {"N": "5"})
+
+    def entry(self) -> None:
+        """An old entry is changed."""
+        self._set(self._settings.ledger_table, self._entry("grant"), "note", {"S": "a gift"})
+
+    def chain(self) -> None:
+        """An entry is changed and given the hash that is right for what it now says."""
+        first = next(e for e in self._customer.services.credits._store.entries(self._account_id) if e.sequence == 1)
+        forged = replace(first, note="a gift")
+        self._set(self._settings.ledger_table, self._entry("grant"), "note", {"S": "a gift"})
+        self._set(self._settings.ledger_table, self._entry("grant"), "entry_hash", {"S": hash_of(forged)})
+
+    def missing_entry(self) -> None:
+        """An old entry is gone."""
+        self._dynamodb.delete_item(TableName=self._settings.ledger_table, Key=self._entry("grant"))
+
+    def missing_newest_entry(self) -> None:
+        """The newest entry is gone."""
+        self._dynamodb.delete_item(TableName=self._settings.ledger_table, Key=self._entry("second"))
+
+    def hold_for_no_job(self) -> None:
+        """Credits are held for a job that nobody knows."""
+        posting = Posting(entry_id=EntryId("no-such-job#hold#1"), at=datetime.now(UTC))
+        self._customer.services.credits.post(self._account_id, lambda balance: ledger.hold(balance, 500, posting))
+
+    def missing_resolution(self) -> None:
+        """A job has ended; the balance and the ledger are set back to the moment before."""
+        services = self._cloud.services("SweepFunction")
+        job_id = held_job(services, self._customer)
+        before = self._dynamodb.get_item(TableName=self._settings.accounts_table, Key=self._account)["Item"]
+        job = services.jobs.look_up(job_id)
+        assert job is not None
+        services.jobs.cancel(job)
+        self._dynamodb.delete_item(TableName=self._settings.ledger_table, Key=self._entry(resolution_entry_id(job_id)))
+        self._dynamodb.put_item(TableName=self._settings.accounts_table, Item=before)
+
+    def missing_account(self) -> None:
+        """The account's item is gone; its entries are still there."""
+        self._dynamodb.delete_item(TableName=self._settings.accounts_table, Key=self._account)
+
+    @property
+    def _account_id(self) -> AccountId:
+        return self._customer.account_id
+
+    def _entry(self, entry_id: str) -> dict[str, Any]:
+        return self._account | {"entry_id": {"S": entry_id}}
+
+    def _set(self, table: str, key: dict[str, Any], name: str, value: dict[str, str]) -> None:
+        self._dynamodb.update_item(
+            TableName=table,
+            Key=key,
+            UpdateExpression="SET #name = :value",
+            ExpressionAttributeNames={"#name": name},
+            ExpressionAttributeValues={":value": value},
+        )
+
+
+def held_job(services: Services, customer: Customer) -> JobId:
+    """A job that has its credits."""
+    principal = Principal(account_id=customer.account_id, key_id=KeyId("key"))
+    submission = Submission(
+        principal=principal,
+        options=TranscriptionOptions(),
+        filename="a.wav",
+        content_type="audio/wav",
+        size_bytes=1,
+        duration_seconds=60.0,
+    )
+    return JobId(str(services.submissions.submit(submission, io.BytesIO(b"x")).answer.body["id"]))
+
+
+@pytest.mark.parametrize("harm", [name for name in vars(Harm) if not name.startswith("_")])
 def test_verify_finds_any_harm_and_exits_with_1(admin: Admin, funded: Customer, cloud: Cloud, harm: str) -> None:
-    settings, dynamodb = cloud.services().settings, boto3.client("dynamodb")
-    services = funded.services
-    services.credits.grant(funded.account_id, 1_000, entry_id="second")
-    account = {"account_id": {"S": funded.account_id}}
-    if harm == "balance":
-        dynamodb.update_item(
-            TableName=settings.accounts_table,
-            Key=account,
-            UpdateExpression="SET available_millicredits = :a",
-            ExpressionAttributeValues={":a": {"N": "5"}},
-        )
-    elif harm == "entry":
-        dynamodb.update_item(
-            TableName=settings.ledger_table,
-            Key=account | {"entry_id": {"S": "grant"}},
-            UpdateExpression="SET note = :n",
-            ExpressionAttributeValues={":n": {"S": "a gift"}},
-        )
-    elif harm == "forgotten hold":
-        hold_for_no_job(services.credits, funded)
-    else:
-        entry_id = "grant" if harm == "missing entry" else "second"
-        dynamodb.delete_item(TableName=settings.ledger_table, Key=account | {"entry_id": {"S": entry_id}})
-    status, rows = admin("ledger", "verify", funded.account_id)
-    assert (status, rows[0]["ok"]) == (1, "NO")
+    funded.services.credits.grant(funded.account_id, 1_000, entry_id="second")
+    assert admin("ledger", "verify", funded.account_id)[0] == 0
+    getattr(Harm(cloud, funded), harm)()
     status, rows = admin("ledger", "verify", "--all")
     assert status == 1
     assert {row["account_id"]: row["ok"] for row in rows}[funded.account_id] == "NO"
-
-
-def hold_for_no_job(credits: Credits, customer: Customer) -> None:  # noqa: A002 - the field's own word
-    """Credits held for a job that nobody knows."""
-    from datetime import UTC, datetime
-
-    from shared.domain import credits as ledger
-    from shared.domain.credits import Posting
-    from shared.domain.ids import EntryId
-
-    posting = Posting(entry_id=EntryId("no-such-job#hold#1"), at=datetime.now(UTC))
-    credits.post(customer.account_id, lambda balance: ledger.hold(balance, 500, posting))
+    if harm != "missing_account":
+        status, rows = admin("ledger", "verify", funded.account_id)
+        assert (status, rows[0]["ok"]) == (1, "NO")
 
 
 @pytest.mark.parametrize("amount", ["-1", "0", "NaN", "Infinity", "1e400", "many", "0.0001", "9" * 30])

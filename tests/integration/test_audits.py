@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 
 import boto3
 import pytest
 
 from shared.bootstrap import Services
-from shared.domain.ids import AccountId
+from shared.domain import credits as ledger
+from shared.domain.credits import Posting
+from shared.domain.ids import AccountId, EntryId
 from shared.services.audits import SLICES, slice_of
 from tests.integration.conftest import Cloud
 
@@ -43,6 +46,15 @@ def test_a_changed_balance_is_found_and_logged_for_the_alarm(cloud: Cloud, caplo
     assert sum(report.verified for report in reports) >= 3
     (line,) = [record for record in caplog.records if record.message == "ledger_mismatch"]
     assert vars(line)["account_id"] == accounts[1]
+
+
+def test_credits_held_for_a_job_that_is_gone_are_found_too(cloud: Cloud) -> None:
+    services = cloud.services("SweepFunction")
+    (account_id,) = given_accounts(services, 1)
+    posting = Posting(entry_id=EntryId("no-such-job#hold#1"), at=datetime.now(UTC))
+    services.credits.post(account_id, lambda balance: ledger.hold(balance, 500, posting))
+    report = services.audits.run(slice_of(account_id), has_time=lambda: True)
+    assert report.mismatched == (account_id,)
 
 
 def test_every_account_has_its_hour_and_a_day_has_them_all() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import threading
 from collections import Counter
@@ -121,21 +122,27 @@ def test_of_600_submits_for_300_credits_exactly_300_are_taken(world: World, acco
 
 
 def test_the_same_with_a_tenth_of_the_workers_killed_in_mid_job(world: World, account_id: AccountId) -> None:
+    processes = [world.process() for _ in range(THREADS)]
+    chance, accepted, deaths = random.Random(7), itertools.count(), Counter[str]()
+
+    def submit_and_work(number: int) -> str:
+        process = processes[number // 12]
+        try:
+            done = process.submissions.submit(submission(account_id), io.BytesIO(b"x"))
+        except InsufficientCredits:
+            return "402"
+        job_id = JobId(str(done.answer.body["id"]))
+        process.jobs.dispatch(job_id)
+        worker = MortalProcess(world)
+        if next(accepted) % 10 == 0:
+            worker.faults.plan(chance.choice([Fault.KILLED_BEFORE, Fault.KILLED_AFTER]), chance.randrange(6))
+        message = next(number for number, sent in enumerate(world.messages("work")) if sent["job_id"] == job_id)
+        deaths[work(worker, message, "first")] += 1
+        return "202"
+
+    assert together(submit_and_work) == {"202": 300, "402": 300}
+    assert deaths == {"done": 270, "killed": 30}
     process = world.process()
-    for _ in range(300):
-        process.submissions.submit(submission(account_id), io.BytesIO(b"x"))
-    for message in world.messages("jobs"):
-        process.jobs.dispatch(JobId(message["job_id"]))
-    chance = random.Random(7)
-
-    def work_or_die(number: int) -> str:
-        one = MortalProcess(world)
-        if number % 10 == 0:
-            one.faults.plan(chance.choice([Fault.KILLED_BEFORE, Fault.KILLED_AFTER]), chance.randrange(6))
-        return work(one, number, "first")
-
-    outcomes = together(work_or_die)
-    assert 20 <= outcomes["killed"] <= 30
     for _ in range(5):
         world.now += LEASE + timedelta(seconds=1)
         process.sweeps.run()
@@ -145,6 +152,7 @@ def test_the_same_with_a_tenth_of_the_workers_killed_in_mid_job(world: World, ac
             work(process, number, "later")
     ended = process.store.recent(account_id, 1_000)
     assert Counter(job.state for job in ended) == {JobState.COMPLETED: 300}
+    assert not any(job.owes_event for job in ended)
     balance = process.credits.balance(account_id)
     assert (balance.available_millicredits, balance.held_millicredits) == (0, 0)
     process.check_ledger(account_id, 300_000, {})
@@ -248,6 +256,26 @@ def test_a_reused_answer_that_brings_its_job_id_is_one_job_too(world: World, acc
     assert answers[0] == answers[1]
     assert answers[0].body["id"] == "given"
     assert len(process.store.recent(account_id, 10)) == 2
+
+
+def test_a_reused_answer_whose_write_was_sent_twice_keeps_its_result(world: World, account_id: AccountId) -> None:
+    process = world.process()
+    process.submissions.submit(submission(account_id), io.BytesIO(b"x"))
+    process.jobs.dispatch(JobId(world.messages("jobs")[0]["job_id"]))
+    process.bucket.put("r", b"words", "text/plain")
+    assert work(process, 0, "first") == "done"
+    quiet = len(world.faults.calls)
+    process.submissions.submit(replace(submission(account_id), reuse=True), io.BytesIO(b"x"), idempotency_key="k1")
+    calls = world.faults.calls[quiet:]
+
+    world.faults.plan(Fault.SENT_TWICE, calls.index("transact_write_items"))
+    again = replace(submission(account_id), reuse=True)
+    done = process.submissions.submit(again, io.BytesIO(b"x"), idempotency_key="k2")
+
+    assert not done.replayed
+    assert done.job is not None
+    assert done.job.outcome is not None
+    assert process.bucket.get(str(done.job.outcome.result_key)) == b"words"
 
 
 def test_a_key_s_daily_limit_holds_against_all_at_once(world: World, account_id: AccountId) -> None:

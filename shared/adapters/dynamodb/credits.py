@@ -89,6 +89,13 @@ class LedgerStore:
         for page in pages:
             yield from (_to_entry(from_item(item)) for item in page["Items"])
 
+    def account_ids(self) -> set[AccountId]:
+        """Every account with an entry, by a scan of the whole table."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._ledger_table, ProjectionExpression="account_id", ConsistentRead=True
+        )
+        return {AccountId(from_item(item)["account_id"]) for page in pages for item in page["Items"]}
+
     def page(self, account_id: AccountId, *, below: int | None, limit: int) -> list[Entry]:
         """Up to ``limit`` entries with a sequence below ``below``, newest first (an index: milliseconds behind)."""
         answer = self._client.query(

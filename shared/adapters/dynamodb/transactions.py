@@ -59,16 +59,39 @@ def transact(client: DynamoDBClient, writes: Sequence[Write]) -> None:
                 if refused:
                     raise Refused(refused) from error
                 raise
-            pause = min(CONFLICT_CAP_SECONDS, CONFLICT_BASE_SECONDS * 2**attempt)
-            time.sleep(random.uniform(0, pause))  # noqa: S311 - jitter, not a secret
+            time.sleep(random.uniform(0, _longest_pause(attempt)))  # noqa: S311 - jitter, not a secret
         else:
             return
     raise TooMuchContention(f"{CONFLICT_TRIES} transactions in a row met another one on the same items")
 
 
+def retry_conflicts(client: DynamoDBClient) -> DynamoDBClient:
+    """The same client, whose single writes wait when they meet a transaction on their item.
+
+    DynamoDB refuses such a write with TransactionConflictException, and botocore by itself does not send it again: the
+    second of two requests with one Idempotency-Key would break down while the first is being answered.
+    """
+    pause: Any = _conflict_pause  # typed as if an answer meant nothing
+    client.meta.events.register("needs-retry.dynamodb", pause)
+    return client
+
+
+def _conflict_pause(response: Any, attempts: int, **_: Any) -> float | None:
+    """Seconds until botocore shall send a refused write again; None leaves it to the others who are asked."""
+    if response is None or response[1].get("Error", {}).get("Code") != "TransactionConflictException":
+        return None
+    if attempts >= CONFLICT_TRIES:
+        return None
+    return random.uniform(0, _longest_pause(attempts - 1))  # noqa: S311 - jitter, not a secret
+
+
 def is_refused(error: ClientError) -> bool:
     """True when a single write's condition did not hold."""
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+
+
+def _longest_pause(attempt: int) -> float:
+    return min(CONFLICT_CAP_SECONDS, CONFLICT_BASE_SECONDS * 2.0**attempt)
 
 
 def _is_conflict(error: ClientError) -> bool:
