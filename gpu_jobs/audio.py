@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from gpu_jobs.channels import LevelMeter, Levels
 from gpu_jobs.memory import memory_lid
 from shared.domain.errors import JobFailure
 from shared.domain.media import MIN_BYTES_PER_SECOND
@@ -59,11 +60,15 @@ class AudioLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A decoded recording. ``samples`` may be a read-only memory map of ``file``, float32 from its first byte on."""
+    """A decoded recording. ``samples`` may be a read-only memory map of ``file``, float32 from its first byte on.
+
+    ``levels`` is how loud its two channels were, where it had two.
+    """
 
     samples: Samples
     warnings: tuple[str, ...] = ()
     file: Path | None = None
+    levels: Levels | None = None
 
     @property
     def duration_seconds(self) -> float:
@@ -113,17 +118,18 @@ def decode_recording(path: Path, limits: AudioLimits | None = None, keep_in: Pat
         scratch.flush()
         # The mapping outlives the file object; the unnamed file goes when the mapping does.
         samples = np.memmap(scratch, dtype=np.float32, mode="r", shape=(count,))
-    return Recording(samples=samples, warnings=tuple(decoder.warnings), file=keep_in)
+    return Recording(samples=samples, warnings=tuple(decoder.warnings), file=keep_in, levels=decoder.meter.levels())
 
 
 class _Decoder:
-    """One pass over one file. ``warnings`` is complete once ``blocks`` is exhausted."""
+    """One pass over one file. ``warnings`` and ``meter`` are complete once ``blocks`` is exhausted."""
 
     def __init__(self, path: Path, limits: AudioLimits) -> None:
         self._path = path
         self._limits = limits
         self._damaged_packets = 0
         self.warnings: list[str] = []
+        self.meter = LevelMeter()
 
     def blocks(self) -> Iterator[Samples]:
         """Yield mono 16 kHz blocks in order; at least one sample in all, or JobFailure."""
@@ -135,7 +141,7 @@ class _Decoder:
             if declared_seconds <= self._path.stat().st_size / MIN_BYTES_PER_SECOND:  # else it lies: count
                 self._check_length(declared_seconds)
             count = 0
-            for block in _readable(_to_mono(self._frames(container, stream))):
+            for block in _readable(_to_mono(self._frames(container, stream), self.meter)):
                 count += len(block)
                 self._check_length(count / SAMPLE_RATE_HZ)
                 yield block
@@ -224,8 +230,11 @@ def _readable(blocks: Iterator[Samples]) -> Iterator[Samples]:
         raise JobFailure("audio_unreadable", UNREADABLE.format(why="Its sound is of an unusual kind.")) from error
 
 
-def _to_mono(frames: Iterator[Any]) -> Iterator[Samples]:
-    """Resample and mix. Some streams change rate or layout half-way: each stretch gets its own resampler."""
+def _to_mono(frames: Iterator[Any], meter: LevelMeter) -> Iterator[Samples]:
+    """Resample, listen to the channels, and mix.
+
+    Some streams change rate or layout half-way: each stretch gets its own resampler.
+    """
     import av
 
     resampler, shape = None, None
@@ -236,13 +245,13 @@ def _to_mono(frames: Iterator[Any]) -> Iterator[Samples]:
         frame_shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler is None or frame_shape != shape:
             if resampler is not None:
-                yield from map(_mixed, resampler.resample(None))
+                yield from (_mixed(last, meter) for last in resampler.resample(None))
             # Interleaved: of eight planes and more PyAV reads one that is not there.
             resampler, shape = av.AudioResampler(format="flt", rate=SAMPLE_RATE_HZ), frame_shape
         frame.pts = None  # broken timestamps must not reach the resampler
-        yield from map(_mixed, resampler.resample(frame))
+        yield from (_mixed(resampled, meter) for resampled in resampler.resample(frame))
     if resampler is not None:
-        yield from map(_mixed, resampler.resample(None))
+        yield from (_mixed(last, meter) for last in resampler.resample(None))
 
 
 def _mixed_first(frame: Any) -> Any:
@@ -255,19 +264,25 @@ def _mixed_first(frame: Any) -> Any:
     if values.dtype == np.uint8:
         values = values.astype(np.int16) - 128
     scale = 1.0 if values.dtype.kind == "f" else float(2 ** (8 * frame.format.bytes - 1))
-    mono = _mix((values.reshape(-1, frame.layout.nb_channels).T / scale).astype(np.float32))
+    mono = _mix(_within_bounds((values.reshape(-1, frame.layout.nb_channels).T / scale).astype(np.float32)))
     mixed = av.AudioFrame.from_ndarray(mono[np.newaxis], format="flt", layout="mono")
     mixed.sample_rate = frame.sample_rate
     return mixed
 
 
-def _mixed(frame: Any) -> Samples:
+def _mixed(frame: Any, meter: LevelMeter) -> Samples:
     """The channels of an interleaved frame as one; a subwoofer's is left out."""
     names = [channel.name for channel in frame.layout.channels]
     channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
     if len(channels) > 1:
         channels = channels[[index for index, name in enumerate(names) if name != "LFE"] or [0]]
+    channels = _within_bounds(channels)
+    meter.hear(channels)
     return _mix(channels)
+
+
+def _within_bounds(channels: Samples) -> Samples:
+    return np.clip(np.nan_to_num(channels, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
 
 
 def _mix(channels: Samples) -> Samples:
@@ -275,7 +290,6 @@ def _mix(channels: Samples) -> Samples:
 
     Channels that cancel each other out, one of them wired the wrong way round, give way to the loudest of them.
     """
-    channels = np.clip(np.nan_to_num(channels, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
     mono: Samples = channels.mean(axis=0, dtype=np.float32)
     loudness = np.sqrt(np.mean(channels**2, axis=1))
     if np.sqrt(np.mean(mono**2)) < CANCELLED * loudness.max():

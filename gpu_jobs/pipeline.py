@@ -17,7 +17,9 @@ from typing import Self
 
 import numpy as np
 
+from gpu_jobs import channels
 from gpu_jobs.audio import AudioLimits, Recording, decode_recording
+from gpu_jobs.channels import turns_by_channel
 from gpu_jobs.chunk_work import ChunkEngines, OwnProcess, Stopwatch
 from gpu_jobs.chunks import Span, plan_chunks
 from gpu_jobs.diarize import SpeakerCount
@@ -117,7 +119,7 @@ class SpeechPipeline:
             speech = find_speech(recording)
             with _Speakers(recording, speech, crew, options, progress, clock) as speakers_work:
                 turns = speakers_work.turns() or ()
-        return with_turns(base, turns, crew.engines.diarizer.engine, clock.seconds)
+        return with_turns(base, turns, speakers_work.engine, clock.seconds)
 
     def summarize_again(self, base: Transcript, on_progress: OnProgress, shelf: ChunkShelf | None = None) -> Transcript:
         """``base`` with a new summary; its speakers keep their names. Raises whatever the summariser raises."""
@@ -206,7 +208,7 @@ def transcribe_recording(
         language=spoken.language,
         engines=Engines(
             transcriber=spoken.engine,
-            diarizer=engines.diarizer.engine if options.diarization else None,
+            diarizer=speakers_work.engine if options.diarization else None,
             aligner=spoken.aligner,
             summarizer=engines.summarizer.engine if options.summary else None,
         ),
@@ -305,6 +307,8 @@ class _Speakers:
             num_speakers=options.num_speakers, min_speakers=options.min_speakers, max_speakers=options.max_speakers
         )
         self._stopped = False
+        self.engine = crew.engines.diarizer.engine
+        """What found the turns."""
 
     def __enter__(self) -> Self:
         if self._options.diarization and self._crew.diarizes_beside:
@@ -331,8 +335,21 @@ class _Speakers:
 
         with self._clock.timing("diarizing"):
             report(0.0)
-            turns = self._crew.engines.diarizer.diarize(self._recording, report, self._count) if self._speech else ()
+            turns = self._turns_of_channels()
+            if turns is None:
+                diarizer = self._crew.engines.diarizer
+                turns = diarizer.diarize(self._recording, report, self._count) if self._speech else ()
             self._progress.finish("diarizing")
+        return turns
+
+    def _turns_of_channels(self) -> tuple[Turn, ...] | None:
+        """Where each speaker has a channel and nobody says that there are others than two."""
+        count = self._count
+        if count.num_speakers not in {None, 2} or (count.min_speakers or 2) > 2 or (count.max_speakers or 2) < 2:
+            return None
+        turns = turns_by_channel(self._recording.levels, self._speech)
+        if turns is not None:
+            self.engine = channels.ENGINE
         return turns
 
 

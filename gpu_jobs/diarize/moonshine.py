@@ -63,7 +63,7 @@ class MoonshineDiarizer:
                 lines = self._run(recording, on_progress)
             except MoonshineError as error:
                 raise JobFailure("engine_failed", "The speaker engine failed on this recording.") from error
-        return _numbered(second_look(recording, _turns(lines, recording.duration_seconds)))
+        return _numbered(second_look(recording, joined_turns(lines, recording.duration_seconds)))
 
     def _run(self, recording: Recording, on_progress: SecondsDone) -> list[Any]:
         from moonshine_voice import ModelArch, Transcriber, get_model_path
@@ -92,7 +92,7 @@ class MoonshineDiarizer:
                 stream.close()
 
 
-def _turns(lines: Iterable[Any], duration_seconds: float) -> tuple[Turn, ...]:
+def joined_turns(lines: Iterable[Any], duration_seconds: float) -> tuple[Turn, ...]:
     """Join what the lines cut: spans of one speaker that touch or overlap become one turn."""
     found = [span for line in lines for span in line.speaker_spans or ()]
     spans = sorted((span.start_time, span.start_time + span.duration, span.speaker_index) for span in found)
