@@ -29,7 +29,8 @@ from shared.services.submissions import Submission
 
 logs.configure("ingest")
 
-BUSY_SECONDS = 20  # until an announcement is looked at again that came at a bad moment
+BUSY_SECONDS = 20  # until an announcement is looked at again that came at a bad moment; longer each time, up to
+MAX_BUSY_SECONDS = 900  # so that the queue's receives last for most of a day of an account over its rate
 
 
 @traced
@@ -57,10 +58,16 @@ def _ingest(record: Mapping[str, Any]) -> None:
         if end is DropEnd.WAITING:
             wait_seconds = max(wait_seconds, services.settings.drop_grace_seconds)
         elif end is DropEnd.LATER:
-            wait_seconds = max(wait_seconds, BUSY_SECONDS)
+            wait_seconds = max(wait_seconds, busy_seconds(record))
     if wait_seconds:
         services.ingest_queue.extend(record["receiptHandle"], wait_seconds)
         raise runtime.LeaveOnQueue
+
+
+def busy_seconds(record: Mapping[str, Any]) -> int:
+    """How long a message waits that came at a bad moment, by how often it has been received."""
+    receives = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+    return min(BUSY_SECONDS * receives, MAX_BUSY_SECONDS)
 
 
 def announced(body: Mapping[str, Any]) -> Iterator[tuple[str, datetime]]:

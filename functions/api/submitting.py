@@ -25,6 +25,8 @@ from shared.domain.ids import JobId
 from shared.domain.jobs import Job
 from shared.services.submissions import Quote, Submission, Submitted, submitted_answer
 
+NO_REUSE = "'reuse' knows recordings that come in the request itself; this one is transcribed anew."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
@@ -78,6 +80,8 @@ def submit(caller: Caller, asked: Asked, taken: Taken, *, path: str) -> tuple[JS
     services = caller.services
     request_id = caller.request.state.request_id
     submission = replace(taken.submission, retention_days=asked.retention_days, request_id=request_id)
+    if asked.reuse and submission.content_sha256 is None:
+        asked = replace(asked, warnings=(*asked.warnings, NO_REUSE))
     if asked.dry_run:
         return JSONResponse(_quote_view(services.submissions.quote(submission), asked.warnings)), None
     submitted = services.submissions.submit(

@@ -19,6 +19,7 @@ import pytest
 from functions import ingest
 from gpu_jobs.pipeline import OnMeasured, OnProgress
 from gpu_jobs.run import RunEnd, Worker, run_job
+from infra.local import template
 from shared.bootstrap import Services
 from shared.domain.drops import DropKind, drop_job_id, read_key
 from shared.domain.ids import AttemptId, JobId
@@ -26,7 +27,7 @@ from shared.domain.jobs import Job, Run
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Engines, Segment, Transcript
 from shared.services.drops import DropEnd, Drops
-from tests.integration.conftest import Cloud, Customer
+from tests.integration.conftest import TEMPLATE, Cloud, Customer
 from tests.media import wav
 from tests.pipelines import WholeOnly
 
@@ -357,6 +358,16 @@ def test_a_finished_drop_is_not_tagged_as_running_again(
 
     assert _take(drops, key) is DropEnd.SUBMITTED
     assert ingest_services.upload_bucket.tags(key)["audiototext-state"] == "completed"
+
+
+def test_a_flood_over_the_accounts_rate_waits_for_most_of_a_day_before_it_is_given_up_on() -> None:
+    queue = template.read(TEMPLATE)["Resources"]["IngestQueue"]["Properties"]
+    receives = queue["RedrivePolicy"]["maxReceiveCount"]
+
+    waits = [ingest.busy_seconds({"attributes": {"ApproximateReceiveCount": str(n)}}) for n in range(1, receives + 1)]
+
+    assert waits[0] == ingest.BUSY_SECONDS
+    assert sum(waits) > 18 * 3600
 
 
 def test_names_come_as_s3_writes_them() -> None:

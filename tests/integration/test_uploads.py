@@ -220,6 +220,17 @@ def test_an_upload_no_transcription_took_stays_unused_and_can_be_deleted(
     assert services.upload_bucket.find(key) is None
 
 
+def test_reuse_says_that_it_does_not_know_uploads(api: TestClient, services: Services, funded: Customer) -> None:
+    sound = make(RECIPES["mp3_cbr"], 3)
+    upload_id = _announce(api, funded, size=len(sound)).json()["upload_id"]
+    _put(services, funded, upload_id, sound)
+
+    answer = api.post("/api/v1/transcribe/", json={"upload_id": upload_id, "reuse": True}, headers=funded.headers)
+
+    assert answer.status_code == 202
+    assert "reuse" in answer.json()["warnings"][0]
+
+
 def test_an_upload_that_two_transcriptions_use_is_kept_when_the_second_is_refused(
     api: TestClient, services: Services, funded: Customer
 ) -> None:
