@@ -33,6 +33,7 @@ METRICS: Final[Mapping[str, tuple[Metric, ...]]] = {
         Metric(name="MillicreditsUsed", field="used_millicredits"),
         Metric(name="RealTimeFactor", field="real_time_factor", unit="None"),
     ),
+    "job_not_started": (Metric(name="JobsNotStarted"),),
     "job_timed_out": (Metric(name="JobsTimedOut"),),
     "webhook_attempted": (Metric(name="WebhookAttempts", dimension="state"),),
     "drop_quarantined": (Metric(name="DropsQuarantined"),),

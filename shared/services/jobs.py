@@ -200,6 +200,7 @@ class Jobs:
             with contextlib.suppress(JobMoved):
                 self._ports.store.replace(rules.wait(job, self._beat()))
                 self.enqueue(job.job_id)  # the dispatcher starts the same attempt again
+                logger.warning("job_not_started", extra=job.ids)  # raises an alarm when it goes on
             return "restarted"
         if not rules.attempts_left(job):
             self.fail(job, JobFailure("timed_out", TIMED_OUT))

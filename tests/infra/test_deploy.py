@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from moto import mock_aws
 
 from infra.deploy import __main__ as command
@@ -286,6 +289,65 @@ def _make_kept(source: templates.Template, account_id: str) -> list[str]:
                 DeletionProtectionEnabled=True,
             )
     return names
+
+
+def session_with_quota(concurrent_executions: int) -> boto3.Session:
+    """A session in moto, which does not know the one call about Lambda's quota: that is answered here."""
+    session = boto3.Session(region_name="eu-central-1")
+    body = json.dumps({"AccountLimit": {"ConcurrentExecutions": concurrent_executions}}).encode()
+
+    def answer(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        raw: Any = SimpleNamespace(stream=lambda: iter([body]))
+        headers: Any = {"Content-Type": "application/json"}
+        return AWSResponse(request.url, 200, headers, raw)
+
+    events: Any = session.events
+    events.register("before-send.lambda.GetAccountSettings", answer)
+    return session
+
+
+def test_the_account_is_seen_as_it_is(source: templates.Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def look(environment_name: str, token: Any = None) -> ModalLogin:
+        asked.append((environment_name, token))
+        return ModalLogin(refusal=None if token else "Token missing", secrets=("audiototext-hub",))
+
+    monkeypatch.setattr(modal_side, "look", look)
+    with mock_aws():
+        account = Account(session_with_quota(10), "eu-central-1")
+        empty = account.observe(given(Runner="queue"), source)
+        assert said(given(Runner="queue"), empty, source) == ""
+        assert (empty.concurrency_quota, empty.stack_status, empty.modal_login) == (10, None, None)
+        assert asked == []
+        names = _make_kept(source, ACCOUNT_ID)
+        account.client("iam").create_open_id_connect_provider(
+            Url="https://oidc.modal.com", ClientIDList=["oidc.modal.com"], ThumbprintList=["0" * 40]
+        )
+        token = {"MODAL_TOKEN_ID": "ak-1", "MODAL_TOKEN_SECRET": "as-1"}
+        secret = account.client("secretsmanager").create_secret(Name="t", SecretString=json.dumps(token))["ARN"]
+        stage = given(**MODAL | {"ModalTokenSecretArn": secret, "ModalEnvironment": "live"})
+        full = account.observe(stage, source)
+        assert full.taken_names == tuple(names)
+        assert full.modal_token == ModalToken(has_both_keys=True)
+        assert asked == [("live", token), ("live", None)]
+        assert preflight.derive_parameters(stage, full, source)["ModalOidcProviderArn"].endswith("oidc.modal.com")
+        words = said(stage, full, source)
+        assert "exist already" in words
+        assert "Log in to Modal" in words
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", '{"MODAL_TOKEN_ID": "ak-1"}'])
+def test_a_secret_with_something_else_in_it_is_told_from_one_that_is_not_there(
+    text: str, source: templates.Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modal_side, "look", lambda *_: ModalLogin(secrets=("audiototext-hub",)))
+    with mock_aws():
+        account = Account(session_with_quota(1000), "eu-central-1")
+        assert "no secret arn" in said(given(**MODAL), account.observe(given(**MODAL), source), source)
+        secret = account.client("secretsmanager").create_secret(Name="t", SecretString=text)["ARN"]
+        stage = given(**MODAL | {"ModalTokenSecretArn": secret})
+        assert "must hold JSON" in said(stage, account.observe(stage, source), source)
 
 
 def test_destroy_keeps_the_data_unless_told_otherwise_and_then_leaves_nothing(source: templates.Template) -> None:
