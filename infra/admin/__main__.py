@@ -24,6 +24,7 @@ from shared.domain.amounts import MILLICREDITS_PER_CREDIT
 from shared.domain.credits import LIMIT_MILLICREDITS, Overdrawn
 from shared.domain.errors import AudioToTextError
 
+MOST_LINES = 1_000  # what one read of the ledger brings, with room to spare
 Command = Callable[[Services, argparse.Namespace], Shown]
 
 
@@ -68,6 +69,21 @@ def time_argument(text: str) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+def scope_argument(text: str) -> Scope:
+    """A scope by its name."""
+    try:
+        return Scope(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no scope; there are {', '.join(Scope)}") from None
+
+
+def count_argument(text: str) -> int:
+    """How many lines to show."""
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= MOST_LINES:
+        raise argparse.ArgumentTypeError(f"{text!r}: a number from 1 to {MOST_LINES}")
+    return int(text)
+
+
 def _rate_argument(text: str) -> int | None:
     if text == "default":
         return None
@@ -81,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--stack", metavar="NAME", help="the deployed CloudFormation stack")
     where.add_argument("--ready-file", metavar="FILE", help="the ready file of a running local stack")
-    parser.add_argument("--json", action="store_true", help="JSON instead of tables")
+    _add_json(parser, default=False)
     nouns = parser.add_subparsers(title="what", required=True, metavar="WHAT")
     _add_account(_noun(nouns, "account", "open and look at accounts"))
     _add_credits(_noun(nouns, "credits", "grant and expire credits"))
@@ -91,8 +107,14 @@ def _parser() -> argparse.ArgumentParser:
     estimate.add_argument(
         "--speed", action="append", type=cost.speed_argument, metavar="GPU=X", help="as you measured it"
     )
+    _add_json(estimate)
     estimate.set_defaults(offline=cost.cost)
     return parser
+
+
+def _add_json(parser: argparse.ArgumentParser, default: bool | str = argparse.SUPPRESS) -> None:
+    """Before the command or after it: after it, one that is not there must not undo one before."""
+    parser.add_argument("--json", action="store_true", default=default, help="JSON instead of tables")
 
 
 def _noun(nouns: argparse._SubParsersAction[argparse.ArgumentParser], name: str, about: str) -> _Verbs:
@@ -110,6 +132,7 @@ class _Verbs:
         """A verb with its positional arguments; its help is the command's docstring."""
         about = (command.__doc__ or "").strip()
         parser = self._verbs.add_parser(name, help=about, description=about)
+        _add_json(parser)
         for argument in positional:
             parser.add_argument(argument)
         parser.set_defaults(command=command)
@@ -135,7 +158,11 @@ def _add_credits(verbs: _Verbs) -> None:
 def _add_keys(verbs: _Verbs) -> None:
     create = verbs.add("create", commands.create_key, "account_id", "name")
     create.add_argument(
-        "--scope", action="append", type=Scope, choices=list(Scope), help="again for more; all by default"
+        "--scope",
+        action="append",
+        type=scope_argument,
+        metavar="SCOPE",
+        help=f"{', '.join(Scope)}; again for more, all by default",
     )
     create.add_argument("--expires", type=time_argument, help="when it ends, e.g. 2027-01-31")
     create.add_argument("--daily-limit", type=credits_argument, help="credits it may spend in a day (UTC)")
@@ -144,7 +171,9 @@ def _add_keys(verbs: _Verbs) -> None:
 
 
 def _add_ledger(verbs: _Verbs) -> None:
-    verbs.add("show", commands.show_ledger, "account_id").add_argument("--limit", type=int, default=50)
+    verbs.add("show", commands.show_ledger, "account_id").add_argument(
+        "--limit", type=count_argument, default=50, help="how many, 50 when left out"
+    )
     verify = verbs.add("verify", commands.verify_ledger)
     which = verify.add_mutually_exclusive_group(required=True)
     which.add_argument("account_id", nargs="?")

@@ -30,7 +30,7 @@ def list_accounts(services: Services, _arguments: argparse.Namespace) -> Shown:
     rows = [
         _account_row(account, services.credits.balance(account.account_id)) for account in services.accounts.every()
     ]
-    return Shown(data=rows, title=f"{len(rows)} accounts", rows=rows)
+    return Shown(data=rows, title=_counted(len(rows), "account"), rows=rows)
 
 
 def show_account(services: Services, arguments: argparse.Namespace) -> Shown:
@@ -77,7 +77,7 @@ def list_keys(services: Services, arguments: argparse.Namespace) -> Shown:
     keys, now = services.keys.of_account(account.account_id), system.utc_now()
     return Shown(
         data=[_key_row(key, now) for key in keys],
-        title=f"{len(keys)} keys of {account.name}",
+        title=f"{_counted(len(keys), 'key')} of {account.name}",
         rows=[_key_line(key, now) for key in keys],
     )
 
@@ -94,8 +94,8 @@ def show_ledger(services: Services, arguments: argparse.Namespace) -> Shown:
     """The newest entries of an account's ledger."""
     account = services.accounts.get(arguments.account_id)
     entries = services.credits.page(account.account_id, below=None, limit=arguments.limit)
-    rows = [_entry_row(entry) for entry in entries]
-    return Shown(data=rows, title=f"Ledger of {account.name}, newest first", rows=rows)
+    title = f"Ledger of {account.name}, newest first" if entries else f"The ledger of {account.name} is empty."
+    return Shown(data=[_entry_row(entry) for entry in entries], title=title, rows=[_entry_line(e) for e in entries])
 
 
 def verify_ledger(services: Services, arguments: argparse.Namespace) -> Shown:
@@ -116,7 +116,8 @@ def verify_ledger(services: Services, arguments: argparse.Namespace) -> Shown:
         for finding in findings
     ]
     wrong = sum(row["ok"] == "NO" for row in rows)
-    note = f"{wrong} of {len(rows)} ledgers do NOT add up." if wrong else f"{len(rows)} ledgers add up."
+    note = f"{_counted(len(rows), 'ledger')} looked at: "
+    note += f"{wrong} of them NOT adding up." if wrong else "all add up."
     return Shown(data=rows, title="Ledger check", rows=rows, note=note, failed=wrong > 0)
 
 
@@ -171,6 +172,10 @@ def _key_line(key: ApiKey, now: datetime) -> dict[str, Any]:
     }
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _entry_row(entry: Entry) -> dict[str, Any]:
     return {
         "sequence": entry.sequence,
@@ -181,6 +186,17 @@ def _entry_row(entry: Entry) -> dict[str, Any]:
         "held": to_credits(entry.held_after_millicredits),
         "job_id": entry.job_id,
         "note": entry.note,
+    }
+
+
+def _entry_line(entry: Entry) -> dict[str, Any]:
+    """What fits on a terminal; --json has the rest."""
+    row = _entry_row(entry)
+    return {
+        "no": entry.sequence,
+        "at": f"{entry.at:%Y-%m-%d %H:%M:%S}",
+        **{name: row[name] for name in ("kind", "amount", "available", "held")},
+        "job, note": " ".join(text for text in (entry.job_id, entry.note) if text),
     }
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from shared.domain.amounts import format_credits
 from shared.domain.errors import InsufficientCredits
 from shared.domain.ids import AccountId, EntryId, JobId
 
@@ -104,7 +105,8 @@ class LedgerMismatch(Exception):
 def grant(balance: Balance, amount_millicredits: int, posting: Posting) -> LedgerChange:
     """Add credits. Raises ValueError for an amount that is not positive, or that makes the account absurdly rich."""
     _check_positive(amount_millicredits)
-    _check_positive(balance.available_millicredits + balance.held_millicredits + amount_millicredits)
+    if balance.available_millicredits + balance.held_millicredits + amount_millicredits > LIMIT_MILLICREDITS:
+        raise ValueError(f"an account has at most {format_credits(LIMIT_MILLICREDITS)} credits")
     return _post(balance, EntryKind.GRANT, (amount_millicredits, 0), posting)
 
 

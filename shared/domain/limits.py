@@ -3,6 +3,9 @@
 Generic cell rate algorithm (ITU-T I.371, virtual scheduling): instead of a count, the account keeps ``paced_until``,
 the moment at which its bucket will be full again. One value, no clean-up, and it only ever moves forward, so a process
 that knows an old value can only be too generous until the conditional write corrects it.
+
+What is kept is a time, not a count. When the rate of an account is changed the used fraction of its bucket is carried
+over: half empty at 2 a minute is half empty at 1000 a minute, and is full again after the same 30 seconds.
 """
 
 from __future__ import annotations

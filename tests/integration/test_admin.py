@@ -209,6 +209,56 @@ def test_without_a_deployment_it_says_how_to_name_one(
     assert main(["--ready-file", str(tmp_path / "none"), "account", "list"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ledger", "show", "a", "--limit", "0"), "1 to 1000"),
+        (("ledger", "show", "a", "--limit", "-5"), "1 to 1000"),
+        (("keys", "create", "a", "n", "--scope", "admin"), "transcribe, read, manage"),
+        (("account", "rate", "a", "0"), "'default'"),
+        (("keys", "create", "a", "n", "--expires", "soon"), "2027-01-31"),
+        (("ledger", "verify"), "--all"),
+    ],
+)
+def test_a_wrong_argument_is_answered_with_what_would_be_right(
+    arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_account_cannot_be_made_absurdly_rich(admin: Admin, customer: Customer) -> None:
+    assert admin("credits", "grant", customer.account_id, "1000000000000")[0] == 0
+    status, said = admin("credits", "grant", customer.account_id, "1")
+    assert status == 1
+    assert "at most 1000000000000 credits" in said.replace("\n", " ")
+
+
+def test_json_may_be_asked_for_after_the_command_too(
+    admin: Admin, customer: Customer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert admin("account", "show", customer.account_id)[0] == 0
+    assert main(["account", "show", customer.account_id, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["account_id"] == customer.account_id
+    assert main(["cost", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["per_audio_hour"]
+
+
+def test_a_person_sees_red_what_does_not_add_up(
+    admin: Admin, funded: Customer, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert admin("ledger", "verify", funded.account_id)[0] == 0
+    Harm(cloud, funded).balance()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert main(["ledger", "verify", funded.account_id]) == 1
+    said = capsys.readouterr().out
+    assert "1 ledger looked at: 1 of them NOT adding up." in said
+    assert "\x1b[31m" in said
+
+
 def test_a_person_gets_tables_and_the_new_key_whole(
     admin: Admin, customer: Customer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
