@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from shared.adapters.downloads import Download, DownloadFailure, DownloadLimits, DownloadProblem, Downloads
+from shared.adapters.guard_proxy import Upstream
 from shared.adapters.pinned import GuardedConnector
 from shared.adapters.probing.probe import NotMedia, probe
 from shared.adapters.probing.source import ByteSource
@@ -41,20 +42,20 @@ class FetchSettings:
     max_duration_seconds: float = 12 * 3600.0
     max_memory_bytes: int = 1536 * 1024**2  # for a site's pages; deno alone starts with a few hundred MB
     allow_loopback: bool = False
-    proxy: str | None = field(default=None, repr=False)  # SOURCE_PROXY: for sites only; it then stands for the guard
+    proxy: Upstream | None = None  # SOURCE_PROXY: for sites only, behind the guard
     cookies: str | None = field(default=None, repr=False)  # SOURCE_COOKIES(_FILE), in Netscape's format; for sites only
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> FetchSettings:
         """Read SOURCE_PROXY, SOURCE_COOKIES or SOURCE_COOKIES_FILE, and ALLOW_LOOPBACK_WEBHOOKS (the local stack's).
 
-        A secret of Modal's comes as environment variables, so the cookies themselves may be one. OSError where the
-        file cannot be read.
+        A secret of Modal's comes as environment variables, so the cookies themselves may be one. Raises ValueError for
+        a proxy that is none, and OSError where the file cannot be read.
         """
         file = environment.get("SOURCE_COOKIES_FILE")
         return cls(
             allow_loopback=environment.get("ALLOW_LOOPBACK_WEBHOOKS", "false") == "true",
-            proxy=environment.get("SOURCE_PROXY") or None,
+            proxy=Upstream.parse(environment["SOURCE_PROXY"]) if environment.get("SOURCE_PROXY") else None,
             cookies=environment.get("SOURCE_COOKIES") or (Path(file).read_text() if file else None),
         )
 

@@ -62,7 +62,7 @@ def fetch(fetcher: Fetcher, url: str, folder: Path, on_bytes: OnBytes) -> Fetche
         order = SiteOrder(
             url=url,
             folder=str(folder.absolute()),
-            proxy=settings.proxy or stack.enter_context(guard_proxy(fetcher.connector)),
+            proxy=stack.enter_context(guard_proxy(fetcher.connector, settings.proxy)),
             cookies=settings.cookies,
             max_bytes=settings.max_bytes,
             max_duration_seconds=settings.max_duration_seconds,

@@ -1,18 +1,22 @@
 """An HTTP proxy on loopback that connects only where we may: for programs with a network stack of their own.
 
 yt-dlp resolves names, follows redirects and fetches whatever a page tells it to. Sent through this proxy, every one of
-its connections passes the same guard as ours: CONNECT for https, plain requests for http.
+its connections passes the same guard as ours: CONNECT for https, plain requests for http. A deployment's own proxy for
+sites stands behind this one: what the guard forbids does not reach it. It resolves names anew, in its own network.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import select
 import socket
 import socketserver
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from shared.adapters.pinned import Deadline, GuardedConnector, HttpFailure
 from shared.domain.urls import UnsafeUrl, WebUrl, parse_source_url
@@ -24,11 +28,30 @@ _BUFFER_BYTES = 64 * 1024
 _HOP_HEADERS = ("proxy-connection:", "proxy-authorization:", "connection:", "keep-alive:")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """Another proxy that makes the connections; it is the operator's, so it may be anywhere."""
+
+    host: str
+    port: int
+    authorization: str = field(default="", repr=False)  # a header line, or nothing
+
+    @classmethod
+    def parse(cls, text: str) -> Upstream:
+        """From ``http://user:password@host:port``. Raises ValueError."""
+        parts = urlsplit(text)
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError("a proxy must be given as http://user:password@host:port")
+        credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()
+        line = f"Proxy-Authorization: Basic {base64.b64encode(credentials).decode()}\r\n" if parts.username else ""
+        return cls(host=parts.hostname, port=parts.port or 3128, authorization=line)
+
+
 @contextlib.contextmanager
-def guard_proxy(connector: GuardedConnector) -> Iterator[str]:
+def guard_proxy(connector: GuardedConnector, upstream: Upstream | None = None) -> Iterator[str]:
     """The address of a running proxy, for the time of the block."""
     server = _Server(("127.0.0.1", 0), _Tunnel)
-    server.connector = connector
+    server.connector, server.upstream = connector, upstream
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="proxy", daemon=True)
     thread.start()
     try:
@@ -43,6 +66,7 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     connector: GuardedConnector
+    upstream: Upstream | None
 
 
 class _Tunnel(socketserver.BaseRequestHandler):
@@ -58,7 +82,7 @@ class _Tunnel(socketserver.BaseRequestHandler):
             head, rest = _read_head(self.request)
             try:
                 method, url, target = _destination(head, allow_loopback=self.server.connector.allow_loopback)
-                far = self.server.connector.connect(url.host, url.port, Deadline(CONNECT_SECONDS))
+                far = self._connect(url, Deadline(CONNECT_SECONDS))
             except (UnsafeUrl, HttpFailure):
                 self._answer("403 Forbidden")
             except (ValueError, UnicodeError):
@@ -67,12 +91,33 @@ class _Tunnel(socketserver.BaseRequestHandler):
                 self._answer("502 Bad Gateway")
             else:
                 with far:
-                    if method == "CONNECT":
-                        self._answer("200 Connection established", close=False)
-                        far.sendall(rest)
-                    else:
-                        far.sendall(_forwarded(head, method, target) + rest)
-                    _pump(self.request, far)
+                    self._serve(far, method, url, _forwarded(head, method, target, self.server.upstream), rest)
+
+    def _connect(self, url: WebUrl, deadline: Deadline) -> socket.socket:
+        upstream = self.server.upstream
+        if upstream is None:
+            return self.server.connector.connect(url.host, url.port, deadline)
+        self.server.connector.check(url.host, url.port, deadline)
+        return socket.create_connection((upstream.host, upstream.port), timeout=deadline.remaining())
+
+    def _serve(self, far: socket.socket, method: str, url: WebUrl, forwarded: bytes, rest: bytes) -> None:
+        upstream = self.server.upstream
+        if method != "CONNECT":
+            far.sendall(forwarded + rest)
+            _pump(self.request, far)
+            return
+        first = b""
+        if upstream is not None:
+            there = f"[{url.host}]:{url.port}" if ":" in url.host else f"{url.host}:{url.port}"
+            far.sendall(f"CONNECT {there} HTTP/1.1\r\nHost: {there}\r\n{upstream.authorization}\r\n".encode())
+            answer, first = _read_head(far)
+            if answer.split(b" ")[1:2] != [b"200"]:
+                self._answer("502 Bad Gateway")
+                return
+        self._answer("200 Connection established", close=False)
+        self.request.sendall(first)
+        far.sendall(rest)
+        _pump(self.request, far)
 
     def _answer(self, status: str, *, close: bool = True) -> None:
         end = "Content-Length: 0\r\nConnection: close\r\n\r\n" if close else "\r\n"
@@ -99,10 +144,16 @@ def _destination(head: bytes, *, allow_loopback: bool) -> tuple[str, WebUrl, str
     return method, url, url.target
 
 
-def _forwarded(head: bytes, method: str, target: str) -> bytes:
-    """The request as its server expects it: the path alone, and one request per connection, so that each is checked."""
-    lines = head.split(b"\r\n")[1:]
+def _forwarded(head: bytes, method: str, target: str, upstream: Upstream | None) -> bytes:
+    """The request as its server expects it, one request per connection, so that each is checked.
+
+    A server expects the path alone, another proxy the whole URL.
+    """
+    first, *lines = head.split(b"\r\n")
     kept = [line for line in lines if not line.lower().startswith(tuple(name.encode() for name in _HOP_HEADERS))]
+    if upstream is not None:
+        target = first.split(b" ")[1].decode("ascii")
+        kept += [upstream.authorization.removesuffix("\r\n").encode()] if upstream.authorization else []
     return b"\r\n".join([f"{method} {target} HTTP/1.1".encode("ascii"), *kept, b"Connection: close", b"", b""])
 
 

@@ -76,6 +76,11 @@ class GuardedConnector:
                 return sock
         raise problem or UnknownHost("the host name has no address")
 
+    def check(self, host: str, port: int, deadline: Deadline) -> None:
+        """Raise ForbiddenAddress, UnknownHost or TimeoutError unless every address of the host may be connected to."""
+        if not self._checked_addresses(host, port, deadline):
+            raise UnknownHost("the host name has no address")
+
     def secure(self, raw: socket.socket, host: str, deadline: Deadline) -> socket.socket:
         """The connection under TLS; the certificate must be the name's. Raises ssl.SSLError."""
         raw.settimeout(deadline.remaining())

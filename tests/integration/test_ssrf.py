@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import urllib.request
@@ -11,7 +12,7 @@ from urllib.parse import urljoin
 import pytest
 
 from shared.adapters.downloads import DownloadFailure, DownloadLimits, DownloadProblem, Downloads
-from shared.adapters.guard_proxy import guard_proxy
+from shared.adapters.guard_proxy import Upstream, guard_proxy
 from shared.adapters.http import HttpClient, HttpFailure
 from shared.adapters.pinned import GuardedConnector
 from shared.domain.urls import UnsafeUrl, is_loopback_host, parse_source_url, parse_webhook_url
@@ -201,10 +202,14 @@ def test_a_redirect_reaches_nothing_of_ours(template: str, status: int, canary: 
     assert canary.requests == []
 
 
+@pytest.mark.parametrize("behind_another", [False, True])
 @pytest.mark.parametrize("template", URLS)
-def test_a_program_behind_the_guard_proxy_reaches_nothing_of_ours(template: str, canary: Site) -> None:
+def test_a_program_behind_the_guard_proxy_reaches_nothing_of_ours(
+    template: str, behind_another: bool, canary: Site
+) -> None:
     target = template.replace("{port}", str(canary.port))
-    with guard_proxy(GuardedConnector(resolve=_resolve)) as proxy:
+    upstream = Upstream(host="127.0.0.1", port=canary.port) if behind_another else None
+    with guard_proxy(GuardedConnector(resolve=_resolve), upstream) as proxy:
         host, _, port = proxy.removeprefix("http://").partition(":")
         for request in (
             f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -292,3 +297,42 @@ def test_a_program_behind_the_guard_proxy_gets_what_it_may(canary: Site) -> None
             assert answer.read() == b"secret"
 
     assert canary.requests == [("GET", "/file")]
+
+
+def test_what_is_allowed_goes_through_the_deployments_own_proxy(canary: Site) -> None:
+    connector = GuardedConnector(allow_loopback=True)
+    with guard_proxy(connector) as theirs, guard_proxy(connector, Upstream.parse(theirs)) as ours:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": ours}))
+        with opener.open(f"http://localhost:{canary.port}/file", timeout=5) as answer:
+            assert answer.read() == b"secret"
+        host, _, port = ours.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=5) as sock:
+            sock.sendall(f"CONNECT localhost:{canary.port} HTTP/1.1\r\n\r\n".encode())
+            assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+            sock.sendall(b"GET /tunnel HTTP/1.0\r\n\r\n")
+            assert sock.makefile("rb").read().endswith(b"secret")
+
+    assert canary.requests == [("GET", "/file"), ("GET", "/tunnel")]
+
+
+@pytest.mark.parametrize("request_line", ["CONNECT localhost:1 HTTP/1.1", "GET http://localhost:1/ HTTP/1.1"])
+def test_the_deployments_own_proxy_gets_its_password(request_line: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        upstream = Upstream.parse(f"http://us%40er:pass@127.0.0.1:{theirs.getsockname()[1]}")
+        with guard_proxy(GuardedConnector(allow_loopback=True), upstream) as ours:
+            host, _, port = ours.removeprefix("http://").partition(":")
+            with socket.create_connection((host, int(port)), timeout=5) as sock:
+                sock.sendall(f"{request_line}\r\nProxy-Authorization: Basic AAAA\r\n\r\n".encode())
+                with theirs.accept()[0] as accepted:
+                    head = accepted.recv(4_096)
+                    accepted.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+
+    assert b"Proxy-Authorization: Basic " + base64.b64encode(b"us@er:pass") in head
+    assert b"AAAA" not in head
+    assert "pass" not in repr(upstream)
+
+
+@pytest.mark.parametrize("text", ["socks5://127.0.0.1:1080", "127.0.0.1:3128", "http://", "https://proxy.example.com"])
+def test_a_proxy_that_is_none_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(ValueError, match="http://user:password@host:port"):
+        Upstream.parse(text)
