@@ -26,7 +26,7 @@ PYANNOTE := $(call tool,test-pyannote)
 ACCURACY := .venv/.accuracy-$(shell cksum < requirements/accuracy.txt | cut -d' ' -f1)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo local test check format openapi test-pyannote soak rehearse fuzz storm bench bench-accuracy bench-intake bench-cold bench-speech bench-gpu bench-fanout build check-deploy deploy smoke destroy upgrade clean
+.PHONY: help setup demo local test check format openapi test-pyannote soak rehearse fuzz storm bench bench-accuracy bench-intake bench-cold bench-speech bench-gpu bench-long bench-speakers bench-workers bench-fanout build check-deploy deploy smoke destroy upgrade clean
 
 help: ## This list
 	@printf '\n  AudioToText: speech to text in your own cloud.\n\n'
@@ -145,6 +145,15 @@ bench-speech: setup ## The whole pipeline beside bare faster-whisper, with weigh
 
 bench-gpu: setup ## large-v3 and turbo on this machine's GPU, by batch size, beside bare faster-whisper
 	@$(PY) -m tests.benchmarks.gpu $(ARGS)
+
+bench-long: setup ## Ten hours of audio: peak memory and seconds of the machine without a GPU
+	@$(PY) -m tests.benchmarks.ten_hours $(ARGS)
+
+bench-speakers: setup $(ACCURACY) ## Errors and speed of the local speaker engine beside the bare library (AUDIO=DIR)
+	@$(PY) -W ignore -m tests.benchmarks.speakers --audio "$(AUDIO)" $(ARGS)
+
+bench-workers: setup ## One long recording by one worker process and by two: speed, and what it changes (AUDIO=DIR)
+	@$(PY) -m tests.benchmarks.workers --audio "$(AUDIO)" $(ARGS)
 
 bench-fanout: setup ## Simulated wall time and cost over many GPUs (ARGS="--gpu H100")
 	@$(PY) -m tests.benchmarks.fanout $(ARGS)
