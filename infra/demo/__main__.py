@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from infra.demo import report
-from infra.demo.client import Customer, DemoFailed
+from infra.demo.client import Customer, DemoFailed, ServiceSaidNo
 from infra.demo.receiver import WebhookReceiver
 from infra.local.launch import LocalStack, StackDidNotStart
 
@@ -61,6 +61,8 @@ def run(console: Console, recording: Path, stack_flags: list[str], *, timeout_se
             job = _transcribe(console, stack, recording, receiver.url, timeout_seconds=timeout_seconds)
             report.show_result(console, job)
             report.show_receipt(console, job, receiver.wait(_WEBHOOK_SECONDS))
+        except ServiceSaidNo:
+            raise
         except DemoFailed as failure:
             raise DemoFailed(f"{failure}\n{_tail(stack.log)}".rstrip()) from failure
 

@@ -17,6 +17,10 @@ class DemoFailed(Exception):
     """The demo cannot go on; the message is for the person who typed the command."""
 
 
+class ServiceSaidNo(DemoFailed):
+    """The service refused or failed the recording and said why: its log has nothing to add."""
+
+
 class Customer:
     """Talks to the API at ``base_url`` as the owner of ``api_key``."""
 
@@ -40,7 +44,7 @@ class Customer:
             if job["status"] == "completed":
                 return
             if job["status"] != "processing":
-                raise DemoFailed(f"The transcription {job['status']}: {job.get('error_message', 'no reason given')}")
+                raise ServiceSaidNo(f"The transcription {job['status']}: {job.get('error_message', 'no reason given')}")
             if time.monotonic() > deadline:
                 raise DemoFailed(f"The transcription was not done after {timeout_seconds:.0f} s.")
             time.sleep(_POLL_SECONDS)
@@ -52,5 +56,6 @@ class Customer:
         except (requests.RequestException, ValueError) as error:
             raise DemoFailed(f"The service gave no usable answer to {method} {url}: {error}") from error
         if not response.ok:
-            raise DemoFailed(f"The service answered {response.status_code}: {body.get('message', body)}")
+            kind = ServiceSaidNo if response.status_code < 500 else DemoFailed
+            raise kind(f"The service answered {response.status_code}: {body.get('message', body)}")
         return body
