@@ -33,6 +33,9 @@ So a confidence is a calibrated probability there: of the worst tenth of words 7
 87 %. It says where to look, not what is wrong.
 """
 
+UNALIGNED_CONFIDENCE = 0.72
+"""That of the worst tenth above: a word that the sound cannot be fitted to is no likelier to be right than those."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Timed:
@@ -54,7 +57,7 @@ class Aligner:
         """The passage with one Word per written word: in order, times monotone and inside the passage.
 
         ``confidence`` is how well the sound there fits the word. A word that is not sound ("—"), or a passage that does
-        not fit its text at all, is spread over its place in the speech and marked ``aligned=False``.
+        not fit its text at all, is spread over its place in the speech and marked ``aligned=False``, with a low one.
         """
         written = passage.text.split()
         if not written:
@@ -127,8 +130,12 @@ def spread_over(written: Sequence[str], places: Sequence[Span]) -> list[Word]:
         start = _at(places, total_seconds * letters / total_letters)
         letters += len(text)
         end = max(start, _at(places, total_seconds * letters / total_letters))
-        words.append(Word(text=text, start_seconds=start, end_seconds=end, aligned=False))
+        words.append(_unaligned(text, start, end))
     return words
+
+
+def _unaligned(text: str, start: float, end: float) -> Word:
+    return Word(text=text, start_seconds=start, end_seconds=end, confidence=UNALIGNED_CONFIDENCE, aligned=False)
 
 
 def _at(places: Sequence[Span], seconds: float) -> float:
