@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.rehearsal.bill import Line, judge
-from tests.rehearsal.day import Day, Size, open_day, spend
+from tests.rehearsal.day import QUEUES, QUICK_QUEUES, Day, Size, open_day, spend
 
 LIMIT_SECONDS = 15 * 60.0  # for the 500 jobs of the issue, on two cores
 
@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=500)
     parser.add_argument("--workers", type=int, default=5)
     parser.add_argument("--seed", type=int, default=20261124)
+    parser.add_argument(
+        "--brief", action="store_true", help="no poison for deliveries and drops, which try it a hundred times"
+    )
     parser.add_argument("--log", type=Path, metavar="FILE", help="keep what functions and workers printed")
     given = parser.parse_args(arguments)
     console = Console(highlight=False, width=120)
@@ -33,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def say(text: str) -> None:
         console.print(f"{time.monotonic() - began:6.0f} s  {text}", markup=False)
 
-    size = Size(jobs=given.jobs, workers=given.workers, seed=given.seed)
+    poisoned = QUICK_QUEUES if given.brief else QUEUES
+    size = Size(jobs=given.jobs, workers=given.workers, seed=given.seed, poisoned=poisoned)
     say(f"a bad day with {size.jobs} jobs and {size.workers} workers, seed {size.seed}")
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder, open_day(size, Path(folder)) as day:
         spend(day, say)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -17,15 +18,16 @@ from infra.local.launch import LocalStack
 from infra.local.worker import environment_from_outputs
 from shared.bootstrap import Services, bootstrap
 from shared.domain.deliveries import DeliveryState
-from shared.domain.ids import AccountId, JobId
+from shared.domain.ids import AccountId
 from shared.settings import Settings
 from tests.rehearsal.cloud import FOLDER_VARIABLE
-from tests.rehearsal.customers import Customers, Order, make_orders
+from tests.rehearsal.customers import Customers, Door, Order, Places, make_orders
 from tests.rehearsal.killer import Killer
 from tests.rehearsal.receiver import MoodyReceiver
 from tests.rehearsal.weather import Weather
 
 QUEUES = ("Jobs", "Work", "Deliveries", "Ingest")
+QUICK_QUEUES = ("Jobs", "Work")  # give a message up after five or ten tries
 POISON = ("not JSON", "[]", "{}", '{"detail": {"job_id": 5}}')
 JUMPS_SECONDS = (4.0, 30.0, 90.0, 400.0)
 JUMP_EVERY_SECONDS = 12.0
@@ -41,8 +43,7 @@ class Size:
     jobs: int
     workers: int
     seed: int
-    poisoned: tuple[str, ...] = QUEUES
-    """Which queues get unreadable messages. Those of deliveries and drops try one a hundred times: two minutes."""
+    poisoned: tuple[str, ...] = QUEUES  # which queues get unreadable messages
 
 
 @dataclass(kw_only=True)
@@ -129,16 +130,33 @@ def open_day(size: Size, folder: Path) -> Iterator[Day]:
     """The stack, up in bad weather, with a receiver registered and the orders made."""
     weather = Weather.make(folder, seed=size.seed)
     with MoodyReceiver(weather) as receiver, BadStack(size, weather) as stack:
+        orders = make_orders(size.jobs, weather.chance("customers"))
+        receiver.recordings.update({order.file_name: order.recording for order in orders if order.door is Door.URL})
         yield Day(
             size=size,
             stack=stack,
             weather=weather,
             services=_services(stack),
             receiver=receiver,
-            customers=Customers(stack.ready["base_url"], stack.ready["api_key"], receiver.url("job")),
-            orders=make_orders(size.jobs, weather.chance("customers")),
+            customers=Customers(_places(stack, receiver)),
+            orders=orders,
             endpoint_secret=_register(stack, receiver.url("endpoint")),
         )
+
+
+def _places(stack: LocalStack, receiver: MoodyReceiver) -> Places:
+    s3, folder = stack.client("s3"), f"drop/{stack.ready['account_id']}/"
+
+    def drop(name: str, body: bytes) -> None:
+        s3.put_object(Bucket=stack.ready["bucket"], Key=folder + name, Body=body)
+
+    return Places(
+        base_url=stack.ready["base_url"],
+        api_key=stack.ready["api_key"],
+        webhook_url=receiver.url("job"),
+        source_url=receiver.url("recordings"),
+        drop=drop,
+    )
 
 
 def _services(stack: LocalStack) -> Services:
@@ -173,7 +191,7 @@ def spend(day: Day, say: Callable[[str], None]) -> None:
     day.weather.break_loose()
     with Killer(day.stack.ready["pid"], day.weather), _jumping(day):
         day.customers.send(day.orders)
-        say(f"{len(day.customers.sent.jobs)} jobs taken in after {time.monotonic() - began:.0f} s")
+        say(f"{len(day.orders)} orders sent after {time.monotonic() - began:.0f} s")
         _wait_for_ends(day, say, until_ended=0.95)
     day.storm_seconds = time.monotonic() - began
     day.weather.calm_down()
@@ -217,7 +235,7 @@ def _wait_for_ends(day: Day, say: Callable[[str], None], *, until_ended: float, 
     while True:
         states = day.states()
         now_ended = sum(states[each] for each in ("completed", "failed", "cancelled"))
-        if now_ended >= until_ended * sum(states.values()):
+        if now_ended >= until_ended * len(day.orders):
             return
         if now_ended > ended:
             ended, since = now_ended, time.monotonic()
@@ -252,9 +270,9 @@ def _until(condition: Callable[[], bool], *, seconds: float) -> bool:
     return True
 
 
-def job_ids(day: Day) -> list[JobId]:
+def listed_jobs(day: Day) -> list[dict[str, Any]]:
     """Every job of the account, as its owner sees them."""
-    found: list[JobId] = []
+    found: list[dict[str, Any]] = []
     with requests.Session() as session:
         session.trust_env = False
         session.headers["Authorization"] = f"Bearer {day.stack.ready['api_key']}"
@@ -265,7 +283,7 @@ def job_ids(day: Day) -> list[JobId]:
                 params={"limit": "100"} | ({"cursor": cursor} if cursor else {}),
                 timeout=60,
             ).json()
-            found += [JobId(each["id"]) for each in answer["transcriptions"]]
+            found += answer["transcriptions"]
             cursor = answer.get("next_cursor") or ""
             if not cursor:
                 return found

@@ -1,4 +1,7 @@
-"""A customer's server on a bad day: refuses, redirects, breaks off before and after it took the message."""
+"""A customer's server on a bad day: refuses, redirects, breaks off before and after it took the message.
+
+It also has recordings to fetch; of some, the first answer breaks off.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.rehearsal.weather import Weather
+
+BROKEN_DOWNLOADS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,8 @@ class MoodyReceiver:
 
     def __init__(self, weather: Weather) -> None:
         self.received = Received()
+        self.recordings: dict[str, bytes] = {}
+        self._broken_off: set[str] = set()
         self._weather, self._chance = weather, weather.chance("receiver")
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), self._handler())
@@ -76,14 +83,32 @@ class MoodyReceiver:
             self._weather.count(f"receiver: {mood}")
         return mood
 
+    def _breaks_off(self, path: str) -> bool:
+        """Whether this answer does: never twice for one recording, or its job would fail for good, and rightly so."""
+        with self._lock:
+            if self._weather.is_calm or path in self._broken_off or self._chance.random() > BROKEN_DOWNLOADS:
+                return False
+            self._broken_off.add(path)
+        self._weather.count("receiver: breaks off a download")
+        return True
+
     def _keep(self, taken: Taken) -> None:
         with self._lock:
             self.received.taken.append(taken)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        decide, keep = self._decide, self._keep
+        decide, keep, breaks_off, recordings = self._decide, self._keep, self._breaks_off, self.recordings
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                whole = recordings.get(self.path.rpartition("/")[2], b"")
+                self.send_response(200 if whole else 404)
+                self.send_header("Content-Type", "audio/wav")
+                self.send_header("Content-Length", str(len(whole)))
+                self.end_headers()
+                self.wfile.write(whole[: len(whole) // 2] if breaks_off(self.path) else whole)
+                self.close_connection = True
+
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 mood = decide()
