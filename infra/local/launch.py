@@ -93,8 +93,8 @@ class LocalStack:
         """What functions and workers have printed."""
         return self.log_file.read_text() if self.log_file.exists() else ""
 
-    def client(self, service: str) -> Any:
-        """A boto3 client of the stack's AWS."""
+    def client(self, service: str, **config: Any) -> Any:
+        """A boto3 client of the stack's AWS; ``config`` goes into botocore's Config."""
         import boto3
         from botocore.config import Config
 
@@ -105,7 +105,7 @@ class LocalStack:
             region_name=self.ready["region"],
             aws_access_key_id=self.ready["access_key_id"],
             aws_secret_access_key=self.ready["secret_access_key"],
-            config=Config(signature_version="s3v4" if service == "s3" else "v4", max_pool_connections=100),
+            config=Config(signature_version="s3v4" if service == "s3" else "v4", max_pool_connections=100, **config),
         )
 
     def stop(self) -> None:

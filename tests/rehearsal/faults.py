@@ -61,14 +61,15 @@ class Storm:
 
     def send(self, request: Any, really: Callable[[], Any]) -> Any:
         """What botocore gets for this request."""
-        call = _call(request)
-        if not self._fails(call.service):
+        call = call_of(request)
+        if not self.fails(call.service):
             return really()
-        name, fault = self._chance.choice(_FAULTS[call.service])
+        name, fault = self._chance.choice(FAULTS[call.service])
         self._weather.count(f"{call.service}: {name}")
         return fault(call, really)
 
-    def _fails(self, service: str) -> bool:
+    def fails(self, service: str) -> bool:
+        """Whether the next call of the service does."""
         if service not in RUN_STARTS or self._weather.is_calm:
             return False
         left = self._left.get(service, 0)
@@ -78,7 +79,8 @@ class Storm:
         return left > 0
 
 
-def _call(request: Any) -> Call:
+def call_of(request: Any) -> Call:
+    """What the request asks, and of whom."""
     target = request.headers.get("X-Amz-Target", b"")
     prefix, _, operation = (target.decode() if isinstance(target, bytes) else str(target)).partition(".")
     service = {"DynamoDB_20120810": "dynamodb", "AmazonSQS": "sqs", "AWSEvents": "events", "": "s3"}.get(prefix, prefix)
@@ -177,7 +179,7 @@ def _answer(call: Call, status: int, body: bytes, headers: dict[str, str]) -> An
     return AWSResponse(call.url, status, HeadersDict(headers), raw)  # type: ignore[arg-type] # as botocore itself
 
 
-_FAULTS: dict[str, tuple[tuple[str, Callable[[Call, Callable[[], Any]], Any]], ...]] = {
+FAULTS: dict[str, tuple[tuple[str, Callable[[Call, Callable[[], Any]], Any]], ...]] = {
     "dynamodb": (
         ("throughput exceeded", _dynamodb_error(400, "ProvisionedThroughputExceededException")),
         ("throttled", _dynamodb_error(400, "ThrottlingException")),
