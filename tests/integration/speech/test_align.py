@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from gpu_jobs.align import Aligner, spread_over
+from gpu_jobs.align import UNALIGNED_CONFIDENCE, Aligner, spread_over
 from gpu_jobs.audio import Recording, decode_recording
 from gpu_jobs.chunks import Span
 from gpu_jobs.speech import find_speech
@@ -33,7 +33,8 @@ def align(aligner: Aligner, recording: Recording, text: str, start: float = 0.0,
     assert [word.text for word in words] == text.split()
     for word in words:
         assert start <= word.start_seconds <= word.end_seconds <= end
-        assert word.aligned == (word.confidence is not None)
+        assert word.confidence is not None
+        assert word.aligned or word.confidence == UNALIGNED_CONFIDENCE
     for before, after in pairwise(words):
         assert before.end_seconds <= after.start_seconds + 1e-6
     return words
