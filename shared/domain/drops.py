@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.domain.ids import AccountId, JobId
+from shared.domain.ids import AccountId, JobId, retry_id
 
 PREFIX = "drop/"
 QUARANTINE_PREFIX = "quarantine/"
@@ -21,6 +21,7 @@ SIDECAR = ".options.json"
 DEFAULTS = "options.json"
 ERROR = ".error.json"
 MAX_KEY_BYTES = 1024  # S3's
+MAX_RETRIES = 100  # looked for; each is asked for by hand
 RESULTS = (".json", ".srt", ".vtt", ".txt")
 _JOBS = uuid.UUID("0f8f2b9e-6c1d-5a70-9d55-2b1f3a6a9c01")  # namespace of the ids made here
 
@@ -82,3 +83,13 @@ def quarantine_key(key: str) -> str:
 def drop_job_id(key: str, etag: str) -> JobId:
     """The one job of these bytes at this place: however often it is announced, it is the same."""
     return JobId(str(uuid.uuid5(_JOBS, f"{key}\n{etag}")))
+
+
+def is_job_of(job_id: str, key: str, etag: str) -> bool:
+    """True for the job of these bytes at this place, and for a retry of it, however often it was tried again."""
+    candidate = drop_job_id(key, etag)
+    for _ in range(MAX_RETRIES):
+        if candidate == job_id:
+            return True
+        candidate = retry_id(candidate)
+    return False

@@ -14,7 +14,7 @@ from shared.adapters.dynamodb.jobs import JobMoved
 from shared.adapters.s3 import Bucket, ObjectMissing
 from shared.adapters.s3_uploads import StoredObject, UploadBucket
 from shared.domain.accounts import Principal
-from shared.domain.drops import ERROR, SIDECAR, Drop, DropKind, defaults_key, drop_job_id, quarantine_key
+from shared.domain.drops import ERROR, SIDECAR, Drop, DropKind, defaults_key, drop_job_id, is_job_of, quarantine_key
 from shared.domain.errors import NotFound, RateLimited, RequestError
 from shared.domain.exports import ExportFormat
 from shared.domain.ids import AccountId, JobId, KeyId
@@ -96,7 +96,7 @@ class Drops:
         if job is None or key is None or not job.state.is_final:
             return False
         stored = self._ports.uploads.find(key)
-        if stored is None or drop_job_id(key, stored.etag) != job_id:
+        if stored is None or not is_job_of(job_id, key, stored.etag):
             return False
         if job.state is JobState.COMPLETED:
             for ending, format_ in FORMATS.items():
@@ -151,7 +151,8 @@ class Drops:
     def _known(self, stored: StoredObject, job_id: JobId, account_id: AccountId) -> DropEnd:
         """The same bytes again, or announced again: nothing to do but to say again how it stands."""
         job = self._job(job_id, account_id)
-        if job is not None and self._ports.uploads.tags(stored.key).get(JOB_TAG) != job_id:
+        tagged = self._ports.uploads.tags(stored.key).get(JOB_TAG, "")
+        if job is not None and not is_job_of(tagged, stored.key, stored.etag):
             self._tag(stored.key, job.status, job_id)
             if job.state.is_final:
                 self.deliver(account_id, job_id)

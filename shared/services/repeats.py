@@ -12,7 +12,7 @@ from dataclasses import replace
 from shared.adapters.s3 import ObjectMissing
 from shared.domain.accounts import Principal
 from shared.domain.errors import Conflict, RequestError
-from shared.domain.ids import JobId
+from shared.domain.ids import JobId, retry_id
 from shared.domain.jobs import Job, JobState, recording_key
 from shared.domain.reruns import Rerun, RerunStage, RerunWish, options_of
 from shared.services.exports import check_completed
@@ -36,7 +36,7 @@ class Repeats:
         """
         if failed.state is not JobState.FAILED:
             raise Conflict(f"This transcription is {failed.status}: only a failed one can be tried again.")
-        new_id = JobId(str(uuid.uuid5(uuid.UUID(failed.job_id), "retry")))
+        new_id = retry_id(failed.job_id)
         existing = self._existing(new_id)
         if existing is not None:
             return Submitted(answer=render(existing), job=existing, replayed=True)

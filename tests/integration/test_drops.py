@@ -21,12 +21,15 @@ from gpu_jobs.pipeline import OnMeasured, OnProgress
 from gpu_jobs.run import RunEnd, Worker, run_job
 from infra.local import template
 from shared.bootstrap import Services
+from shared.domain.accounts import Principal
 from shared.domain.drops import DropKind, drop_job_id, read_key
-from shared.domain.ids import AttemptId, JobId
+from shared.domain.errors import JobFailure
+from shared.domain.ids import AttemptId, JobId, KeyId
 from shared.domain.jobs import Job, Run
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Engines, Segment, Transcript
 from shared.services.drops import DropEnd, Drops
+from shared.services.submissions import submitted_answer
 from tests.integration.conftest import TEMPLATE, Cloud, Customer
 from tests.media import wav
 from tests.pipelines import WholeOnly
@@ -324,6 +327,36 @@ def test_a_deleted_transcription_stays_deleted_however_late_a_message_comes(
     assert ingest_services.upload_bucket.tags(key)["audiototext-state"] == "deleted"
     assert services.bucket.find(f"audio/{funded.account_id}/") == []
     assert funded.balance() == charged
+
+
+def test_the_results_of_a_failed_drop_that_is_tried_again_land_like_those_of_the_first(
+    drops: Drops, ingest_services: Services, services: Services, funded: Customer
+) -> None:
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+    _take(drops, key)
+    failed = _job_of(ingest_services, funded, key)
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(Pipeline, "transcribe", _unreadable)
+        assert _finish(ingest_services, failed.job_id) is RunEnd.FAILED
+    assert drops.deliver(funded.account_id, failed.job_id)
+    assert f"{key}.error.json" in _keys(ingest_services, key)
+
+    principal = Principal(account_id=funded.account_id, key_id=KeyId("k"))
+    failed = services.jobs.get(failed.job_id, funded.account_id)
+    retried = services.repeats.retry(principal, failed, submitted_answer).job
+    assert retried is not None
+    assert _finish(ingest_services, retried.job_id) is RunEnd.COMPLETED
+    assert drops.deliver(funded.account_id, retried.job_id)
+    assert _take(drops, key) is DropEnd.ALREADY_KNOWN
+
+    assert {f"{key}.json", f"{key}.srt"} <= _keys(ingest_services, key)
+    assert f"{key}.error.json" not in _keys(ingest_services, key)
+    tags = ingest_services.upload_bucket.tags(key)
+    assert (tags["audiototext-state"], tags["audiototext-job"]) == ("completed", retried.job_id)
+
+
+def _unreadable(*_arguments: Any, **_named: Any) -> Transcript:
+    raise JobFailure("audio_unreadable", "The file could not be read.")
 
 
 def test_a_name_without_room_for_its_answers_is_refused_once_and_for_all(
