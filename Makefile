@@ -123,6 +123,7 @@ bench: setup ## What the service adds to what the engines take
 	@$(PY) -m tests.benchmarks.overhead $(ARGS)
 	@$(PY) -m tests.benchmarks.aws_calls
 	@$(PY) -m tests.benchmarks.submits
+	@$(PY) -m tests.benchmarks.crash_points
 
 bench-accuracy: setup $(ACCURACY) ## Wrong words and wrong speakers over a folder of recordings with references (AUDIO=DIR)
 	@$(PY) -m tests.benchmarks.accuracy --audio "$(AUDIO)" $(ARGS)

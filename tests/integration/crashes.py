@@ -35,6 +35,26 @@ from tests.property.world import Faults, Faulty, Killed
 AUDIO = b"four minutes of talk"
 ESTIMATED_SECONDS = 60.0
 REAL_SECONDS = 240.0  # longer than estimated: the hold is extended on the way
+CRASH_POINTS = (
+    ("api", "get_item", "the key"),
+    ("api", "update_item", "note that the key was used"),
+    ("api", "put_item", "claim the Idempotency-Key"),
+    ("api", "get_item", "the balance"),
+    ("api", "upload_fileobj", "the recording"),
+    ("api", "transact_write_items", "job, hold, balance, usage, answer"),
+    ("api", "send_message", "to the jobs queue"),
+    ("dispatch", "get_item", "the job"),
+    ("dispatch", "put_item", "claim the job for an attempt"),
+    ("dispatch", "send_message", "to the work queue"),
+    ("worker", "get_item", "the job"),
+    ("worker", "put_item", "take the attempt"),
+    ("worker", "download_file", "the recording"),
+    ("worker", "transact_write_items", "job, second hold, balance, usage: it is longer than estimated"),
+    ("worker", "put_object", "the result"),
+    ("worker", "transact_write_items", "job, settlement, balance, usage, what answers this recording"),
+    ("worker", "put_events", "the job has ended"),
+    ("worker", "put_item", "the event is out"),
+)  # every AWS call of a story that nothing befalls, in order: by whom, which, what for
 CLIENTS = ("dynamodb", "s3", "sqs", "events")
 
 
