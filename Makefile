@@ -23,10 +23,11 @@ tool = .venv-tools/$(1)/.installed-$(shell cksum < requirements/tools/$(1).txt |
 SAM := $(call tool,sam)
 CHECKOV := $(call tool,checkov)
 PYANNOTE := $(call tool,test-pyannote)
+BENCH := $(call tool,bench)
 ACCURACY := .venv/.accuracy-$(shell cksum < requirements/accuracy.txt | cut -d' ' -f1)
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup demo local test check format openapi test-pyannote soak rehearse fuzz storm bench bench-accuracy bench-intake bench-cold bench-speech bench-gpu bench-long bench-speakers bench-workers bench-fanout build check-deploy deploy smoke destroy upgrade clean
+.PHONY: help setup demo local test check format openapi test-pyannote soak rehearse fuzz storm bench bench-accuracy bench-intake bench-cold bench-speech bench-gpu bench-long bench-speakers bench-workers bench-fanout plots build check-deploy deploy smoke destroy upgrade clean
 
 help: ## This list
 	@printf '\n  AudioToText: speech to text in your own cloud.\n\n'
@@ -89,6 +90,10 @@ $(SAM):
 
 $(CHECKOV):
 	@infra/setup_tool.sh checkov
+	@touch $@
+
+$(BENCH):
+	@infra/setup_tool.sh bench
 	@touch $@
 
 # torchaudio's compiled part wants CUDA's libraries even beside a torch without them; pyannote uses none of it.
@@ -155,6 +160,9 @@ bench-speakers: setup $(ACCURACY) ## Errors and speed of the local speaker engin
 
 bench-workers: setup ## One long recording by one worker process and by two: speed, and what it changes (AUDIO=DIR)
 	@$(PY) -m tests.benchmarks.workers --audio "$(AUDIO)" $(ARGS)
+
+plots: $(BENCH) ## Draw docs/images from the simulation, after a change of the planner or of prices
+	@.venv-tools/bench/bin/python -m tests.benchmarks.fanout --plot docs/images/fan-out.svg >/dev/null
 
 bench-fanout: setup ## Simulated wall time and cost over many GPUs (ARGS="--gpu H100")
 	@$(PY) -m tests.benchmarks.fanout $(ARGS)

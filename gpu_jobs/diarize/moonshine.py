@@ -34,6 +34,9 @@ OPTIONS = {
     "return_audio_data": "false",
     "vad_threshold": "0.005",
     "vad_max_segment_duration": "30",
+    # Seconds between the windows of ten seconds that are listened to. On a telephone talk (collar 0.25): 1, the
+    # library's own, 1.5 % wrong; 1.5, 2.4 % for a fifth less work; 2, 3.4 % for two fifths less; 3 loses a speaker.
+    "diarization_analyze_cadence": "1.5",
 }
 
 
@@ -41,7 +44,7 @@ class MoonshineDiarizer:
     """Turns of a recording. A model per call: it numbers speakers across calls and keeps their voices."""
 
     engine = ENGINE
-    weight = 0.8
+    weight = 0.65
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,26 +1,29 @@
 """Wall time and dollars of a recording over many GPUs, by discrete-event simulation.
 
-    python -m tests.benchmarks.fanout [--runs 50] [--plot docs/images/fan-out.svg]
+    make bench-fanout                the table
+    make plots                       docs/images/fan-out.svg, which carries the digest of the table it was drawn from
 
 What the planner chooses (gpu_jobs.planner) is played out with what it does not know: containers that start at different
 speeds, chunks that take longer than the mean, machines taken away half-way (the chunk is done again elsewhere).
 Costs are the planner's: published prices and assumed real-time factors, not measurements of ours. Plots need matplotlib
-(requirements/tools/bench.txt).
+(requirements/tools/bench.txt); nothing else here needs more than the standard library.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import heapq
 import random
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpu_jobs.planner import GPUS, FleetPlan, GpuCosts, plan_fleet, target_seconds
+from gpu_jobs.planner import GPUS, FleetPlan, GpuCosts, plan_fleet, preparing_seconds, target_seconds
 
 DURATIONS_MINUTES = (5, 15, 30, 60, 120, 300, 600)
 CEILINGS = (1, 2, 5, 10, 20, 50, 100)
+RUNS = 50
 START_SPREAD, CHUNK_SPREAD = 0.35, 0.15  # standard deviations of the logarithms
 TAKEN_AWAY = 0.01  # the share of chunks whose machine is taken away half-way
 
@@ -31,6 +34,10 @@ class Played:
 
     wall_seconds: float
     dollars: float
+
+
+Table = dict[tuple[int, int], tuple[FleetPlan, Played]]
+"""By minutes of audio and ceiling of GPUs."""
 
 
 def play(plan: FleetPlan, gpu: GpuCosts, chance: random.Random) -> Played:
@@ -48,7 +55,8 @@ def play(plan: FleetPlan, gpu: GpuCosts, chance: random.Random) -> Played:
             waiting -= 1
         heapq.heappush(free, began + took)
     paid = sum(at + gpu.idle_seconds for at in free)
-    return Played(wall_seconds=max(free), dollars=paid * gpu.dollars_per_second)
+    wall = preparing_seconds(plan.chunks * plan.chunk_seconds) + max(free)
+    return Played(wall_seconds=wall, dollars=paid * gpu.dollars_per_second)
 
 
 def simulate(duration_seconds: float, gpu: GpuCosts, ceiling: int, runs: int) -> tuple[FleetPlan, Played]:
@@ -64,15 +72,11 @@ def main() -> None:
     """Print the table, and draw it if asked to."""
     parser = argparse.ArgumentParser(description="Simulated wall time and cost over many GPUs.")
     parser.add_argument("--gpu", default="L4", choices=sorted(GPUS))
-    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     gpu = GPUS[arguments.gpu]
-    table = {
-        (minutes, ceiling): simulate(minutes * 60.0, gpu, ceiling, arguments.runs)
-        for minutes in DURATIONS_MINUTES
-        for ceiling in CEILINGS
-    }
+    table = simulate_all(gpu, arguments.runs)
     heads = f"{'audio':>8}{'ceiling':>9}{'GPUs':>6}{'chunks':>8}"
     print(f"{heads}{'planned s':>11}{'played s':>10}{'target s':>10}{'USD':>10}")
     for (minutes, ceiling), (plan, played) in table.items():
@@ -84,7 +88,22 @@ def main() -> None:
         draw(table, arguments.plot, gpu)
 
 
-def draw(table: dict[tuple[int, int], tuple[FleetPlan, Played]], file: Path, gpu: GpuCosts) -> None:
+def simulate_all(gpu: GpuCosts, runs: int = RUNS) -> Table:
+    """Every duration under every ceiling."""
+    return {
+        (minutes, ceiling): simulate(minutes * 60.0, gpu, ceiling, runs)
+        for minutes in DURATIONS_MINUTES
+        for ceiling in CEILINGS
+    }
+
+
+def digest(table: Table) -> str:
+    """Changes with any number that the plot shows."""
+    rows = [(key, round(played.wall_seconds, 1), round(played.dollars, 5)) for key, (_, played) in table.items()]
+    return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+
+
+def draw(table: Table, file: Path, gpu: GpuCosts) -> None:
     """Wall time and dollars against duration, a line for each ceiling."""
     import matplotlib as mpl
 
@@ -107,7 +126,7 @@ def draw(table: dict[tuple[int, int], tuple[FleetPlan, Played]], file: Path, gpu
         axes.legend(title="at most so many GPUs", fontsize=8)
     figure.tight_layout()
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, metadata={"Date": None})
+    figure.savefig(file, metadata={"Date": None, "Description": f"simulation {digest(table)}"})
 
 
 if __name__ == "__main__":

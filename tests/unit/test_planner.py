@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpu_jobs.planner import GPUS, plan_fleet, target_seconds
+from gpu_jobs.planner import GPUS, plan_fleet, preparing_seconds, target_seconds
+from tests.benchmarks.fanout import digest, simulate_all
+from tests.infra.repository import ROOT
 
 
 @given(minutes=st.floats(0.1, 720), gpu=st.sampled_from(sorted(GPUS)), ceiling=st.integers(1, 100))
@@ -46,6 +48,18 @@ def test_a_target_out_of_reach_gives_the_fastest_plan_and_says_so() -> None:
 
     assert not plan.meets_target
     assert plan.gpus == 1
+
+
+def test_the_target_counts_from_the_file_not_from_the_first_gpu() -> None:
+    plan = plan_fleet(36_000.0, GPUS["H100"], 100)
+
+    assert plan.wall_seconds > preparing_seconds(36_000.0) + GPUS["H100"].start_seconds
+
+
+def test_the_plot_in_the_docs_shows_what_the_planner_does_now() -> None:
+    drawn = (ROOT / "docs" / "images" / "fan-out.svg").read_text()
+
+    assert digest(simulate_all(GPUS["L4"])) in drawn, "Run: make plots"
 
 
 def test_no_audio_or_no_gpu_is_no_plan() -> None:
