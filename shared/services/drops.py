@@ -150,9 +150,11 @@ class Drops:
 
     def _known(self, stored: StoredObject, job_id: JobId, account_id: AccountId) -> DropEnd:
         """The same bytes again, or announced again: nothing to do but to say again how it stands."""
-        job = self._job(job_id, account_id)
-        tagged = self._ports.uploads.tags(stored.key).get(JOB_TAG, "")
-        if job is not None and not is_job_of(tagged, stored.key, stored.etag):
+        job, tags = self._job(job_id, account_id), self._ports.uploads.tags(stored.key)
+        tagged = tags.get(JOB_TAG, "")
+        if job is None or (is_job_of(tagged, stored.key, stored.etag) and tagged != job_id):
+            return DropEnd.ALREADY_KNOWN  # a retry's tags stay
+        if (tagged, tags.get(STATE_TAG)) != (job_id, job.status):
             self._tag(stored.key, job.status, job_id)
             if job.state.is_final:
                 self.deliver(account_id, job_id)

@@ -403,6 +403,20 @@ def test_a_flood_over_the_accounts_rate_waits_for_most_of_a_day_before_it_is_giv
     assert sum(waits) > 18 * 3600
 
 
+def test_a_delivery_that_died_before_its_tag_is_completed_by_the_next_announcement(
+    drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+    _take(drops, key)
+    assert _finish(ingest_services, _job_of(ingest_services, funded, key).job_id) is RunEnd.COMPLETED
+    assert ingest_services.upload_bucket.tags(key)["audiototext-state"] == "processing"
+
+    assert _take(drops, key) is DropEnd.ALREADY_KNOWN
+
+    assert ingest_services.upload_bucket.tags(key)["audiototext-state"] == "completed"
+    assert f"{key}.json" in _keys(ingest_services, key)
+
+
 def test_names_come_as_s3_writes_them() -> None:
     event = {
         "Records": [{"eventTime": "2026-11-23T01:02:03.000Z", "s3": {"object": {"key": "drop%2Facc%2Fa+b%C3%A9.mp3"}}}]
