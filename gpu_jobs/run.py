@@ -32,6 +32,7 @@ from shared.services.jobs import Jobs
 logger = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0  # progress is written at most this often
+STALL_SECONDS = 7200.0  # longer than the longest step without a sign of life: 5 GB from the bucket over a slow line
 AUDIO_MISSING = "The recording is no longer there. Nothing was charged; please upload it again."
 RESULT_MISSING = "The transcription that this one builds on was deleted. Nothing was charged."
 
@@ -93,6 +94,8 @@ class Worker:
     pipeline: Pipeline
     stop: threading.Event
     fetcher: Fetcher = field(default_factory=lambda: Fetcher(FetchSettings.from_environment(os.environ)))
+    stall_seconds: float = STALL_SECONDS  # a run that is silent for so long hangs: it loses its lease,
+    on_stall: Callable[[], None] = lambda: None  # and this is called, from another thread
 
 
 def run_job(worker: Worker, run: Run, on_beat: Callable[[], None] = lambda: None) -> RunEnd:
@@ -216,7 +219,8 @@ class LeaseKeeper:
         self._jobs = jobs
         self._run = run
         self.job = job
-        self._stop = worker.stop
+        self._worker = worker
+        self._heard_at = time.monotonic()
         self._beat_seconds = worker.services.settings.lease.total_seconds() / 3
         self._on_beat = on_beat
         self._lock = threading.Lock()
@@ -237,7 +241,8 @@ class LeaseKeeper:
 
     def on_progress(self, stage: str, completed_seconds: float, total_seconds: float) -> None:
         """The pipeline's hook. Raises Interrupted when the process is to end, Stale when the job was lost."""
-        if self._stop.is_set():
+        self._heard_at = time.monotonic()
+        if self._worker.stop.is_set():
             raise Interrupted
         if self._lost is not None:
             raise self._lost
@@ -253,6 +258,11 @@ class LeaseKeeper:
         reported, silent_seconds = Progress(stage=Stage.FETCHING, percent=0), 0.0
         while not self._done.wait(min(REPORT_SECONDS, self._beat_seconds)):
             silent_seconds += REPORT_SECONDS
+            if time.monotonic() - self._heard_at > self._worker.stall_seconds:
+                logger.error("run_stalled")
+                self._lost = Stale("the run gives no sign of life")
+                self._worker.on_stall()
+                return
             progress = self._progress
             if progress == reported and silent_seconds < self._beat_seconds:
                 continue
@@ -265,4 +275,5 @@ class LeaseKeeper:
                 return
             except Exception as error:  # noqa: BLE001 - one missed beat is no reason to stop: the lease outlasts it
                 logger.warning("beat_missed", extra={"error": type(error).__name__})
+                continue  # and again in a second
             reported, silent_seconds = progress, 0.0

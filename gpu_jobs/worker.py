@@ -31,6 +31,7 @@ logger = logging.getLogger("gpu_jobs.worker")
 
 POLL_SECONDS = 5  # also how long an idle worker takes to stop; SQS allows 20
 PAUSE_AFTER_FAILURE_SECONDS = 2.0
+STALLED = 3  # exit status: whoever watches over the worker starts it again
 WRONG_SETTINGS = 2  # exit status: starting it again is of no use
 
 
@@ -46,7 +47,7 @@ def main(make_pipeline: Callable[[], SpeechPipeline] | None = None) -> int:
         return WRONG_SETTINGS
     stop = _stop_on_signals()
     with scratch_folder():
-        _work(Worker(services=services, pipeline=pipeline, stop=stop), queue)
+        _work(Worker(services=services, pipeline=pipeline, stop=stop, on_stall=lambda: os._exit(STALLED)), queue)
     return 0
 
 

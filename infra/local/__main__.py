@@ -96,12 +96,13 @@ def _announce(ready: dict[str, Any], *, seconds: float) -> None:
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
+    first = "" if Path(ready["drop_folder"]).is_dir() else "mkdir it, "
     rows = {
         "API": ready["base_url"],
         "API key": ready["api_key"],
         "AWS and S3 endpoint": f"{ready['aws_endpoint']}  (access key test, secret {ready['secret_access_key']})",
         "Bucket": ready["bucket"],
-        "Drop folder": f"{ready['drop_folder']}  (put recordings in; results appear beside them)",
+        "Drop folder": f"{ready['drop_folder']}  ({first}put recordings in; results appear beside them)",
         "State": f"{ready['state']}  (comes back at the next start)" if ready["state"] else "",
         "Workers": ", ".join(f"pid {pid}" for pid in ready["worker_pids"]) or "none",
     }
