@@ -89,7 +89,7 @@ class KeptState:
             blobs.keep_ahead(places)
             with aws.standing_still(), _no_garbage_collection():
                 stopped = time.monotonic()
-                self._kept_writes = aws.writes
+                writes = aws.writes
                 files = state_moto.capture(places, blobs)
                 still_seconds = time.monotonic() - stopped
             about = {
@@ -99,6 +99,7 @@ class KeptState:
                 "demo_account": asdict(demo) if demo else None,
             }
             size = self._folder.write(Snapshot(files=files, about=about))
+            self._kept_writes = writes
             return Kept(
                 items=len(files[state_moto.TABLES]),
                 messages=len(files[state_moto.QUEUES]),

@@ -7,6 +7,7 @@ so that a new name, chosen or made up by moto, finds its data. What was made bes
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -113,13 +114,23 @@ def _items(places: Places) -> Iterator[Row]:
     for name, table in places.tables.items():
         for found in table.items.values():  # moto's all_items sorts them, which takes longer than all the rest
             for item in found.values() if table.range_key_attr else (found,):
-                yield {"table": name, "item": item.to_json()["Attributes"]}
+                yield {"table": name, "item": {key: _plain(value) for key, value in item.attrs.items()}}
+
+
+def _plain(attribute: Any) -> Row:
+    """A copy of an attribute: the table goes on changing while what was captured is being written."""
+    value = attribute.value
+    if isinstance(value, dict):
+        value = {key: _plain(each) for key, each in value.items()}
+    elif isinstance(value, list):  # of attributes, or a set's plain values
+        value = [_plain(each) if hasattr(each, "type") else each for each in value]
+    return {attribute.type: value}
 
 
 def _messages(places: Places) -> Iterator[Row]:
     for name, queue in places.queues.items():
         for message in queue._messages:  # noqa: SLF001 - the public list leaves out the hidden
-            yield {"queue": name, "id": message.id} | {field: getattr(message, field) for field in _MESSAGE}
+            yield {"queue": name, "id": message.id} | {field: copy.copy(getattr(message, field)) for field in _MESSAGE}
 
 
 def _objects(places: Places, keep: KeepBlob) -> Iterator[Row]:
