@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from shared.adapters.s3 import Bucket, ObjectMissing
+
+SUFFIX = ".json.gz"
 
 
 class BucketShelf:
@@ -37,6 +40,14 @@ class BucketShelf:
         body = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
         self._bucket.put_new(self.key(name), gzip.compress(body, compresslevel=6, mtime=0), "application/gzip")
 
+    def every(self, beginning: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Names that begin so, with what can be read under them."""
+        for found in self._bucket.find(self.prefix + beginning):
+            name = found.key.removeprefix(self.prefix).removesuffix(SUFFIX)
+            values = self.get(name)
+            if values is not None:
+                yield name, values
+
     def key(self, name: str) -> str:
         """The object's key."""
-        return f"{self.prefix}{name}.json.gz"
+        return f"{self.prefix}{name}{SUFFIX}"

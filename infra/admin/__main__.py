@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from infra.admin import commands, cost
+from infra.admin import commands, cost, jobs
 from infra.admin.show import Shown, show
 from infra.admin.target import NoTarget, settings_of
 from shared.adapters.dynamodb.transactions import TooMuchContention
@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_credits(_noun(nouns, "credits", "grant and expire credits"))
     _add_keys(_noun(nouns, "keys", "make and revoke API keys"))
     _add_ledger(_noun(nouns, "ledger", "look at and verify the ledger"))
+    _noun(nouns, "job", "look at what a job left").add("parts", jobs.show_parts, "job_id")
     estimate = nouns.add_parser("cost", help="what an hour of audio costs to run", description=cost.cost.__doc__)
     estimate.add_argument(
         "--speed", action="append", type=cost.speed_argument, metavar="GPU=X", help="as you measured it"
