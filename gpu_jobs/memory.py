@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+STATUS = Path("/proc/self/status")
 
 
 @contextlib.contextmanager
 def memory_lid(more_bytes: int) -> Iterator[None]:
-    """Within the block this process may allocate so much more than it has; mapped files do not count. Linux only."""
-    if sys.platform != "linux":
+    """Within the block this process may allocate so much more than it has; mapped files do not count.
+
+    Where the kernel does not say how much that is (it is Linux's to say), there is no lid.
+    """
+    allocated = _allocated_bytes()
+    if allocated is None:
         yield
         return
     before, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    lid = _allocated_bytes() + more_bytes
-    if before != resource.RLIM_INFINITY:
-        lid = min(lid, before)
+    lid = min([allocated + more_bytes, *(limit for limit in (before, hard) if limit != resource.RLIM_INFINITY)])
     resource.setrlimit(resource.RLIMIT_DATA, (lid, hard))
     try:
         yield
@@ -30,9 +33,10 @@ def memory_lid(more_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (before, hard))
 
 
-def _allocated_bytes() -> int:
+def _allocated_bytes() -> int | None:
     """What the kernel counts against RLIMIT_DATA."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) * 1024
-    raise OSError("the kernel does not say how much is allocated")
+    with contextlib.suppress(OSError):
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    return None
