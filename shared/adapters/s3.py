@@ -36,6 +36,7 @@ class StoredObject:
 
     key: str
     size_bytes: int
+    etag: str = ""
 
 
 class Bucket:
@@ -110,7 +111,7 @@ class Bucket:
         """Every object whose key begins with ``prefix``."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return [
-            StoredObject(key=found["Key"], size_bytes=found["Size"])
+            StoredObject(key=found["Key"], size_bytes=found["Size"], etag=found["ETag"].strip('"'))
             for page in pages
             for found in page.get("Contents", [])
         ]

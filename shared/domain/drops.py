@@ -80,6 +80,11 @@ def quarantine_key(key: str) -> str:
     return QUARANTINE_PREFIX + hashlib.sha256(key.encode()).hexdigest()
 
 
+def drop_names(recording_key: str) -> tuple[str, ...]:
+    """The recording, its options and our answers: what belongs to one drop."""
+    return tuple(recording_key + ending for ending in ("", SIDECAR, ERROR, *RESULTS))
+
+
 def drop_job_id(key: str, etag: str) -> JobId:
     """The one job of these bytes at this place: however often it is announced, it is the same."""
     return JobId(str(uuid.uuid5(_JOBS, f"{key}\n{etag}")))

@@ -16,6 +16,7 @@ from shared.adapters.s3 import Bucket, StoredObject
 from shared.adapters.sqs import Queue
 from shared.domain import jobs as rules
 from shared.domain.amounts import format_credits
+from shared.domain.drops import drop_names, is_job_of
 from shared.domain.errors import InsufficientCredits, JobFailure, NotFound, SpendLimitReached, Stale
 from shared.domain.ids import AccountId, AttemptId, JobId
 from shared.domain.jobs import Attempt, Beat, ComputeUse, Job, JobState, Outcome, Progress, Run
@@ -242,9 +243,20 @@ class Jobs:
         found = [stored for prefix in rules.object_prefixes(job) for stored in self._ports.bucket.find(prefix)]
         if job.owns_recording and not job.recording.key.startswith(rules.object_prefixes(job)):
             found += [s for s in self._ports.bucket.find(job.recording.key) if s.key == job.recording.key]
+        found += self._in_drop_folder(job)
         for stored in found:
             self._ports.bucket.delete(stored.key)
         return found
+
+    def _in_drop_folder(self, job: Job) -> list[StoredObject]:
+        """The job's recording in the drop folder and the answers beside it; nothing if another took its place."""
+        if job.drop_key is None:
+            return []
+        there = {found.key: found for found in self._ports.bucket.find(job.drop_key)}
+        recording = there.get(job.drop_key)
+        if recording is not None and not is_job_of(job.job_id, recording.key, recording.etag):
+            return []
+        return [there[name] for name in drop_names(job.drop_key) if name in there]
 
     def announce(self, job: Job) -> Job:
         """Publish how a job ended, or leave that to the sweeper: the job itself is safe."""

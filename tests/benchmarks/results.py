@@ -28,7 +28,7 @@ from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Transcript
 from tests.finished_jobs import TRANSCRIPT, long_talk, put_job
 
-GETS = 30
+GETS = 15
 WITH_WORDS = TranscriptionOptions(diarization=True, word_timestamps=True)
 WITHOUT_WORDS = TranscriptionOptions(diarization=True)
 

@@ -124,11 +124,12 @@ class Client:
 
 
 def speak_and_rename(ask: Client) -> None:
-    """A recording with words in it, whose speaker gets a name."""
+    """A recording with words in it, whose speaker gets a name; then its speakers are found anew."""
     job = ask.submit(beginning(asset("endgame_nagg_nell.wav"), seconds=4), {"diarization": "true"})
     assert ask.wait_for(job) == "completed"
     speakers = ask.get(f"transcribe/{job}/?segments=true")["speakers"]
     ask.patch(f"transcribe/{job}/", {"speakers": [{"id": speakers[0]["id"], "label": "Nagg"}]})
+    assert ask.wait_for(ask.post(f"transcribe/{job}/rerun/", json={"stage": "diarization"})["id"]) == "completed"
 
 
 def beginning(path: Path, seconds: float) -> bytes:
@@ -214,6 +215,10 @@ def drop(stack: LocalStack) -> None:
     while s3.list_objects_v2(Bucket=bucket, Prefix=folder)["KeyCount"] < 2:
         assert time.monotonic() < deadline
         time.sleep(0.3)
+    ask = Client(stack)
+    for dropped in ask.get("transcribe/?source=drop")["transcriptions"]:
+        ask.delete(f"transcribe/{dropped['id']}/")
+    ask.patch("account/", {"retention_days": 30})
 
 
 def upload_and_submit(ask: Client) -> None:
@@ -295,6 +300,7 @@ REASONS: dict[tuple[str, str, str], str] = {
     ("IngestFunction", "s3:ListBucket", "Bucket"): MISSING,
     ("SweepFunction", "dynamodb:Query", "LedgerTable"): AUDIT,
     ("SweepFunction", "dynamodb:Scan", "AccountsTable"): AUDIT,
+    ("SweepFunction", "s3:DeleteObject", "Bucket.Arn/drop/*"): RETENTION,
     ("SweepFunction", "s3:DeleteObject", "Bucket.Arn/exports/*"): RETENTION,
     ("SweepFunction", "s3:DeleteObject", "Bucket.Arn/uploads/*"): RETENTION,
     ("SweepFunction", "s3:DeleteObject", "Bucket.Arn/work/*"): RETENTION,

@@ -15,6 +15,7 @@ from typing import Any
 
 import boto3
 import pytest
+from fastapi.testclient import TestClient
 
 from functions import ingest
 from gpu_jobs.pipeline import OnMeasured, OnProgress
@@ -323,6 +324,8 @@ def test_a_deleted_transcription_stays_deleted_however_late_a_message_comes(
     services.transcriptions.delete(services.jobs.get(job.job_id, funded.account_id))
 
     assert drops.deliver(funded.account_id, job.job_id) is False
+    assert _take(drops, key) is DropEnd.IGNORED  # the recording in the folder went too
+    _put(ingest_services, key, wav(1))
     assert _take(drops, key) is DropEnd.ALREADY_KNOWN
     assert ingest_services.upload_bucket.tags(key)["audiototext-state"] == "deleted"
     assert services.bucket.find(f"audio/{funded.account_id}/") == []
@@ -425,3 +428,37 @@ def test_names_come_as_s3_writes_them() -> None:
     ((key, at),) = ingest.announced(event)
 
     assert (key, at) == ("drop/acc/a bé.mp3", datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC))
+
+
+# ---- what becomes of it later ----------------------------------------------------------------------------------------
+
+
+def _delivered(services: Services, drops: Drops, customer: Customer, name: str) -> tuple[str, Job]:
+    """A dropped recording with its answers beside it."""
+    key = _put(services, f"drop/{customer.account_id}/{name}", wav(1))
+    _take(drops, key)
+    job = _job_of(services, customer, key)
+    _finish(services, job.job_id)
+    assert drops.deliver(customer.account_id, job.job_id)
+    return key, job
+
+
+def test_a_deleted_transcription_leaves_nothing_in_the_folder_either(
+    api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    key, job = _delivered(ingest_services, drops, funded, "talk.wav")
+    other = _put(ingest_services, f"drop/{funded.account_id}/talk.wav.bak", wav(1))
+    receipt = api.delete(f"/api/v1/transcribe/{job.job_id}/", headers=funded.headers).json()
+    removed = {each["key"] for each in receipt["objects"]}
+    assert {key, key + ".json", key + ".srt", key + ".vtt", key + ".txt"} <= removed
+    assert _keys(ingest_services, f"drop/{funded.account_id}/") == {other}
+
+
+def test_a_recording_that_took_the_place_of_a_deleted_one_stays_with_its_answers(
+    api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    key, job = _delivered(ingest_services, drops, funded, "talk.wav")
+    _put(ingest_services, key, wav(2))
+    api.delete(f"/api/v1/transcribe/{job.job_id}/", headers=funded.headers)
+    assert key in _keys(ingest_services, f"drop/{funded.account_id}/")
+    assert key + ".srt" in _keys(ingest_services, f"drop/{funded.account_id}/")
