@@ -31,9 +31,10 @@ SURE_CONFIDENCE = 0.3
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Seconds of work by part."""
+    """Seconds of work by part, and when it all began."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
 
     @contextmanager
     def timing(self, part: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -219,11 +220,11 @@ def transcribe_recording(
         compute_seconds=clock.seconds,
         coverage=spoken.coverage,
         language_confidence=spoken.language_confidence,
-        plan=_work_plan(recording, crew),
+        plan=_work_plan(recording, crew, clock),
     )
 
 
-def _work_plan(recording: Recording, crew: Crew) -> WorkPlan | None:
+def _work_plan(recording: Recording, crew: Crew, clock: Stopwatch) -> WorkPlan | None:
     if crew.expects is None or recording.duration_seconds == 0:
         return None
     plan = crew.expects(recording.duration_seconds)
@@ -233,6 +234,7 @@ def _work_plan(recording: Recording, crew: Crew) -> WorkPlan | None:
         chunk_seconds=round(plan.chunk_seconds, 3),
         expected_wall_seconds=plan.wall_seconds,
         expected_cost_usd=plan.dollars,
+        wall_seconds=round(time.perf_counter() - clock.began, 3),
     )
 
 

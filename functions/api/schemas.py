@@ -104,6 +104,17 @@ class ComputeUse(Described):
     cost_usd: float
 
 
+class WorkPlan(Described):
+    """How a recording was shared out over GPUs: what that should take and cost, and what it took."""
+
+    gpu: str
+    gpus: int
+    chunk_seconds: float
+    expected_wall_seconds: float
+    expected_cost_usd: float
+    wall_seconds: float | None
+
+
 class Receipt(Described):
     """What the job cost in credits, part by part, and what its machine time cost the operator."""
 
@@ -116,6 +127,7 @@ class Receipt(Described):
     compute_seconds: float
     compute_cost_usd: float
     reused_from: str | None
+    plan: WorkPlan | None = Field(description="Null where one machine did it all.")
     rerun_of: str | None = Field(description="The transcription of which one stage was run again, and paid for.")
 
 

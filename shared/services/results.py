@@ -113,7 +113,7 @@ def _completed_view(job: Job, transcript: Transcript, *, segments: bool) -> dict
         },
         "coverage": None if transcript.coverage is None else _coverage_view(transcript.coverage),
         "warnings": list(transcript.warnings),
-        "receipt": receipt_view(job, engines) | ({"plan": asdict(transcript.plan)} if transcript.plan else {}),
+        "receipt": receipt_view(job, engines) | {"plan": asdict(transcript.plan) if transcript.plan else None},
     }
     if segments:
         labels = {speaker.id: speaker.label for speaker in transcript.speakers}

@@ -117,6 +117,9 @@ def test_many_machines_give_the_words_of_one_process_and_the_plan_and_prices_of_
     assert [speaker.id for speaker in found.speakers] == ["SPEAKER_00"]
     assert found.plan is not None
     assert found.plan.gpu == "L4"
+    assert found.plan.expected_cost_usd > 0
+    assert found.plan.wall_seconds is not None
+    assert found.plan.wall_seconds >= max(found.compute_seconds[part] for part in ("decoding", "finding_speech"))
     assert found.coverage is not None
     assert found.coverage.covered_seconds + found.coverage.lost_seconds == pytest.approx(found.coverage.speech_seconds)
     assert any(name.startswith("transcribing@") for name in found.compute_seconds)
