@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 still gets its transcript
     console = Console(highlight=False, markup=False, emoji=False)  # a transcript may say "[bold]" or ":smile:"
-    signal.signal(signal.SIGTERM, _interrupt)  # so that a stopped demo cleans up as after Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that a stopped demo cleans up as after Ctrl-C
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         recording = _recording(options.audio)
         began = time.monotonic()

@@ -35,7 +35,8 @@ async def _run(options: Options) -> int:
     print(f"Starting the cloud of {options.template.name} on this machine ...", flush=True)
     log = StackLog(file=options.log_file, verbose=options.verbose)
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    hung_up = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)  # nohup ignores it
+    for number in (signal.SIGINT, signal.SIGTERM, *hung_up):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     from infra.local.running import RunningStack  # after the signal handlers: its imports take half a second
 
@@ -112,7 +113,8 @@ def _announce(ready: dict[str, Any], *, seconds: float) -> None:
     console = Console()
     console.print(Panel(table, title=f"Ready in {seconds:.1f} s - Ctrl-C stops everything", expand=False))
     if ready["base_url"] and ready["api_key"]:
-        # one line, unwrapped, to be copied
+        # unwrapped, to be copied
+        print(f"export BASE_URL={ready['base_url']} API_KEY={ready['api_key']}")
         print(
             f"curl -H 'Authorization: Bearer {ready['api_key']}' -F file=@audio.mp3 "
             f"{ready['base_url']}/api/v1/transcribe/",

@@ -33,6 +33,14 @@ def test_the_demo_accounts_key_opens_the_api(stack: LocalStack) -> None:
     assert requests.get(url, timeout=30).status_code == 401
 
 
+def test_what_is_printed_can_be_pasted_into_a_shell(stack: LocalStack) -> None:
+    assert wait_until(lambda: "curl -H" in stack.output)
+    export, curl = stack.output.splitlines()[-2:]
+    assert export == f"export BASE_URL={stack.ready['base_url']} API_KEY={stack.ready['api_key']}"
+    assert curl.startswith(f"curl -H 'Authorization: Bearer {stack.ready['api_key']}' -F file=@")
+    assert curl.endswith(f" {stack.ready['base_url']}/api/v1/transcribe/")
+
+
 def test_every_function_and_worker_is_up_when_the_ready_file_is_there(stack: LocalStack) -> None:
     assert len(stack.ready["worker_pids"]) == 2
     assert all(len(pids) == 1 for pids in stack.ready["function_pids"].values())
