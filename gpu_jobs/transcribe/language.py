@@ -12,10 +12,14 @@ WINDOW_SECONDS = 30.0
 """Whisper decides by 30 s; seven of them cost about as much as transcribing one minute."""
 
 
-def language_windows(speech: Sequence[Span]) -> tuple[Span, ...]:
-    """Windows of WINDOW_SECONDS that begin with speech, spread evenly over the speech of the whole recording."""
+WINDOWS_OF_CHECK = 3
+CLEARLY, HARDLY = 0.8, 0.05
+
+
+def language_windows(speech: Sequence[Span], most: int = WINDOWS) -> tuple[Span, ...]:
+    """At most so many windows of WINDOW_SECONDS that begin with speech, spread evenly over all the speech there is."""
     total = sum(span.duration_seconds for span in speech)
-    count = max(1, min(WINDOWS, int(total // WINDOW_SECONDS)))
+    count = max(1, min(most, int(total // WINDOW_SECONDS)))
     starts = sorted({_span_at(speech, total * number / count).start_seconds for number in range(count)})
     return tuple(Span(start_seconds=start, end_seconds=start + WINDOW_SECONDS) for start in starts)
 
@@ -33,6 +37,16 @@ def decide_language(votes: Sequence[Mapping[str, float]]) -> LanguageChoice:
     winner = max(set(firsts), key=standing)
     mean = sum(vote.get(winner, 0.0) for vote in votes) / len(votes)
     return LanguageChoice(language=winner, confidence=round(min(1.0, mean), 3))
+
+
+def check_language(asked: str, votes: Sequence[Mapping[str, float]]) -> LanguageChoice:
+    """The language asked for, whatever it sounds like; with a warning where it clearly sounds like another."""
+    heard = decide_language(votes)
+    mean = sum(vote.get(asked, 0.0) for vote in votes) / len(votes)
+    if heard.language == asked or (heard.confidence or 0.0) < CLEARLY or mean > HARDLY:
+        return LanguageChoice(language=asked)
+    warning = f"The recording sounds like '{heard.language}', but '{asked}' was asked for: its words may be wrong."
+    return LanguageChoice(language=asked, warning=warning)
 
 
 def _span_at(speech: Sequence[Span], seconds: float) -> Span:

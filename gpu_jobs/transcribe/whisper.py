@@ -15,7 +15,7 @@ from typing import Any
 from gpu_jobs.audio import Recording
 from gpu_jobs.chunks import Span, WindowRules, plan_windows
 from gpu_jobs.transcribe import LanguageChoice, Passage, SecondsDone, Transcription
-from gpu_jobs.transcribe.language import decide_language, language_windows
+from gpu_jobs.transcribe.language import WINDOWS_OF_CHECK, check_language, decide_language, language_windows
 from gpu_jobs.transcribe.whisper_decoding import (
     Asked,
     decode_again,
@@ -76,7 +76,10 @@ class WhisperTranscriber:
     def choose_language(
         self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
     ) -> LanguageChoice:
-        """The language asked for, else a majority of windows. Raises JobFailure language_unsupported, engine_failed."""
+        """The language asked for, with a doubt where there is reason for one, else a majority of windows.
+
+        Raises JobFailure language_unsupported or engine_failed.
+        """
         if not speech:
             return LanguageChoice(language=options.language)
         with self._lock:
@@ -96,9 +99,9 @@ class WhisperTranscriber:
         engine = self.engine(options)
         if not speech:
             return Transcription(engine=engine, language=options.language, passages=())
-        language = self.choose_language(recording, speech, options).language
         with self._lock:
             model = self._loaded(self._name(options))
+            language = _decided(model, recording, speech, options.language)
             hotwords, warnings = _hotwords(model, options.vocabulary)
             asked = Asked(language=language, hotwords=hotwords, falls_back=self._settings.falls_back)
             passages: list[Passage] = []
@@ -118,10 +121,10 @@ class WhisperTranscriber:
         on_progress: SecondsDone,
     ) -> Transcription:
         """Without the vocabulary, from other windows, at rising temperatures; what stays improbable is left out."""
-        language = self.choose_language(recording, speech, options).language
         passages: list[Passage] = []
         with self._lock:
             model = self._loaded(self._name(options))
+            language = _decided(model, recording, speech, options.language)
             for window in plan_windows(speech, recording.duration_seconds, WINDOWS_OF_SECOND_TRY):
                 with failing_clearly():
                     found = decode_again(model, recording, window, Asked(language=language))
@@ -175,6 +178,13 @@ def _why_not_loaded(name: str) -> str:
     )
 
 
+def _decided(model: Any, recording: Recording, speech: Sequence[Span], asked: str) -> str:
+    """The language of a chunk: given, since it was decided for the whole recording, unless this is all there is."""
+    if asked and asked in model.supported_languages:
+        return asked
+    return _language(model, recording, speech, asked).language
+
+
 def _language(model: Any, recording: Recording, speech: Sequence[Span], asked: str) -> LanguageChoice:
     """The language asked for, else that of most of several windows of speech from the whole recording."""
     if not model.model.is_multilingual:
@@ -184,12 +194,17 @@ def _language(model: Any, recording: Recording, speech: Sequence[Span], asked: s
     if asked:
         if asked not in model.supported_languages:
             raise JobFailure("language_unsupported", f"The speech model does not know the language '{asked}'.")
-        return LanguageChoice(language=asked)
+        return check_language(asked, _votes(model, recording, language_windows(speech, WINDOWS_OF_CHECK)))
+    return decide_language(_votes(model, recording, language_windows(speech)))
+
+
+def _votes(model: Any, recording: Recording, windows: Sequence[Span]) -> list[dict[str, float]]:
+    """What each window sounds like."""
     votes = []
-    for window in language_windows(speech):
+    for window in windows:
         _, _, probabilities = model.detect_language(audio=recording.slice(window.start_seconds, window.end_seconds))
         votes.append(dict(probabilities))
-    return decide_language(votes)
+    return votes
 
 
 def _hotwords(model: Any, vocabulary: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:

@@ -71,6 +71,25 @@ def test_a_language_asked_for_is_used_and_otherwise_one_is_detected(
     assert run(whisper, beckett).language == detected
 
 
+def test_a_wrong_language_is_used_as_asked_and_doubted_once_for_the_whole_recording(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = EngineSettings(transcriber="faster-whisper", whisper_model=str(model), device="cpu")
+    pipeline = SpeechPipeline(build_engines(settings))
+    listened: list[int] = []
+
+    def hear_english(_self: object, audio: object) -> tuple[str, float, list[tuple[str, float]]]:
+        listened.append(1)
+        return "en", 0.98, [("en", 0.98), ("de", 0.001)]  # random weights hear any language
+
+    monkeypatch.setattr("faster_whisper.WhisperModel.detect_language", hear_english)
+    transcript = pipeline.transcribe(BECKETT, TranscriptionOptions(language="de"), lambda *_: None)
+
+    assert transcript.language == "de"
+    assert any("sounds like 'en'" in warning for warning in transcript.warnings)
+    assert len(listened) == 1  # ten seconds have one window, and no chunk listens again
+
+
 def test_chinese_words_are_kept_apart_but_written_together(whisper: WhisperTranscriber, beckett: Recording) -> None:
     passage = run(whisper, beckett, language="zh").passages[0]
 
