@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -27,13 +28,22 @@ from infra.local.streaming import StreamingHost, too_large_for_all
 
 BODY_LIMIT_BYTES: Final = 10 * 1024 * 1024
 INTEGRATION_SECONDS: Final = 29.0
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?")
 _BODY_SECONDS: Final = 30.0  # a client that takes longer for its body is cut off
 
 InvokeByArn = Callable[[str, bytes], Awaitable[Invocation]]
 
 
-class _TooLarge(Exception):
-    """The body is over API Gateway's limit."""
+class _Refusal(Exception):
+    """API Gateway answers this itself; no function hears of the request."""
+
+    def __init__(self, status: int, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.answer = _own_error(status, message, kind)
+
+
+_TOO_LONG: Final = (413, "Request Too Long", "RequestTooLargeException")
+_BAD_REQUEST: Final = (400, "Bad Request", "BadRequestException")
 
 
 class Gateway:
@@ -75,7 +85,10 @@ class Gateway:
                 await _continue(request)
                 return await self._streaming.forward(request)
         request_id = str(uuid.uuid4())
-        answer = await self._answer(request, request_id)
+        try:
+            answer = await self._answer(request, request_id)
+        except _Refusal as refusal:
+            answer = refusal.answer
         response = web.Response(status=answer.status, body=answer.body)
         response.headers.popall("Content-Type", None)
         for name, value in answer.headers:
@@ -86,24 +99,17 @@ class Gateway:
         return response
 
     async def _answer(self, request: web.BaseRequest, request_id: str) -> HttpAnswer:
-        path = request.rel_url.path
-        found = find_route(self._api, request.method, path)
+        if _HOST.fullmatch(request.headers.get("Host", "")) is None:
+            raise _Refusal(*_BAD_REQUEST)
+        found = find_route(self._api, request.method, request.rel_url.path)
         if found is None:
-            return _own_error(403, "Missing Authentication Token", "MissingAuthenticationTokenException")
+            raise _Refusal(403, "Missing Authentication Token", "MissingAuthenticationTokenException")
         route, path_parameters = found
-        try:
-            body = await asyncio.wait_for(self._body(request), self._body_seconds)
-        except _TooLarge:
-            return _own_error(413, "Request Too Long", "RequestTooLargeException")
-        except (web.RequestPayloadError, ConnectionError):  # it broke off, or is not the chunks it says it is
-            return _own_error(400, "Bad Request", "BadRequestException")
-        except TimeoutError:
-            return _own_error(408, "Request Timeout", "RequestTimeoutException")
         incoming = HttpRequest(
             method=request.method,
             target=request.raw_path,
             headers=list(request.headers.items()),
-            body=body,
+            body=await self._body_in_time(request),
             source_ip=request.remote or "127.0.0.1",
         )
         event = proxy_event(
@@ -116,12 +122,20 @@ class Gateway:
         )
         payload = json.dumps(event).encode()
         if len(payload) > PAYLOAD_LIMIT_BYTES:
-            return _own_error(413, "Request Too Long", "RequestTooLargeException")
+            raise _Refusal(*_TOO_LONG)
         return await self._integrate(route.function_arn, payload, accept=request.headers.get("Accept", ""))
+
+    async def _body_in_time(self, request: web.BaseRequest) -> bytes:
+        try:
+            return await asyncio.wait_for(self._body(request), self._body_seconds)
+        except (web.RequestPayloadError, ConnectionError) as error:  # broken off, or not the chunks it says it is
+            raise _Refusal(*_BAD_REQUEST) from error
+        except TimeoutError as error:
+            raise _Refusal(408, "Request Timeout", "RequestTimeoutException") from error
 
     async def _body(self, request: web.BaseRequest) -> bytes:
         if (request.content_length or 0) > BODY_LIMIT_BYTES:
-            raise _TooLarge
+            raise _Refusal(*_TOO_LONG)
         await _continue(request)
         if not request.can_read_body:
             return b""
@@ -129,7 +143,7 @@ class Gateway:
         async for chunk in request.content.iter_any():
             received += chunk
             if len(received) > BODY_LIMIT_BYTES:
-                raise _TooLarge
+                raise _Refusal(*_TOO_LONG)
         return bytes(received)
 
     async def _integrate(self, function_arn: str, payload: bytes, *, accept: str) -> HttpAnswer:

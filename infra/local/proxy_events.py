@@ -141,7 +141,7 @@ def _forwarded(request: HttpRequest) -> Headers:
     return [
         *kept,
         ("X-Forwarded-For", f"{already}, {request.source_ip}" if already else request.source_ip),
-        ("X-Forwarded-Port", _header(request.headers, "host").rpartition(":")[2] or "80"),
+        ("X-Forwarded-Port", _header(request.headers, "host").partition(":")[2] or "80"),
         ("X-Forwarded-Proto", "http"),
     ]
 

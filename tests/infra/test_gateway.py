@@ -64,6 +64,12 @@ def test_a_repeated_header_is_whole_in_multi_value_headers(small_stack: SmallSta
     assert event["multiValueHeaders"]["X-Two"] == ["1", "2"]
 
 
+@pytest.mark.parametrize(("host", "port"), [(b"example.com", "80"), (b"example.com:8080", "8080")])
+def test_the_port_that_is_passed_on_is_that_of_the_host_header(small_stack: SmallStack, host: bytes, port: str) -> None:
+    reply = _raw(small_stack, b"GET /x HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
+    assert json.loads(reply.partition(b"\r\n\r\n")[2])["headers"]["X-Forwarded-Port"] == port
+
+
 def test_no_query_is_null_and_the_root_has_its_own_resource(small_stack: SmallStack) -> None:
     event = requests.get(small_stack.base_url, timeout=30).json()
     assert event["resource"] == "/"
@@ -261,6 +267,8 @@ def test_slow_and_broken_clients_do_not_stop_the_others(small_stack: SmallStack)
         b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
         b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nHost: h:port\r\nConnection: close\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nHost: h/x\r\nConnection: close\r\n\r\n",
     ],
 )
 def test_malformed_http_is_400_and_the_server_lives(small_stack: SmallStack, bytes_sent: bytes) -> None:
