@@ -102,9 +102,9 @@ $(PYANNOTE):
 	@$(@D)/bin/python -c 'import torchaudio' 2>/dev/null || rm -f $(@D)/lib/python3*/site-packages/torchaudio/lib/*.so
 	@touch $@
 
-openapi: setup ## Write docs/openapi.json from the code
+openapi: setup ## Write docs/openapi.json and the reference in docs/api.md from the code
 	@$(PY) -m functions.api.openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
-	@$(PY) -m functions.api.reference > docs/reference.md.new && mv docs/reference.md.new docs/reference.md
+	@$(PY) -m functions.api.reference > docs/api.md.new && mv docs/api.md.new docs/api.md
 
 soak: setup ## 200,000 random steps over the ledger (seven minutes on two quiet cores), then `rehearse`
 	@LEDGER_STEPS=200000 $(PY) -m pytest -q -s tests/property/test_ledger_machine.py

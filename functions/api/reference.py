@@ -1,4 +1,4 @@
-"""The reference for readers, made from the OpenAPI document: ``python -m functions.api.reference > docs/reference.md``.
+"""The reference for readers, made from the OpenAPI document: the second half of docs/api.md (``make openapi``).
 
 Each endpoint with a line of curl, Python and JavaScript; a test runs every one of them.
 """
@@ -10,8 +10,10 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 _IDS = {
     "/api/v1/transcribe/": "TRANSCRIPTION",
     "/api/v1/uploads/": "UPLOAD",
@@ -19,12 +21,13 @@ _IDS = {
     "/api/v1/webhooks/": "ENDPOINT",
     "/api/v1/webhook-deliveries/": "DELIVERY",
 }
-_INTRODUCTION = """\
-# Reference
-
-Made from [openapi.json](openapi.json) by `make openapi`; [api.md](api.md) explains what belongs together. In the lines
-below `BASE` is the address of your deployment and `KEY` an API key; in Python `import requests` comes before, and
-JavaScript runs in Node 18 or later. Every line is run by the test suite.
+BEGINNING = "# Reference\n"
+"""Where the written half of the page ends and the made one begins."""
+_INTRODUCTION = f"""\
+{BEGINNING}
+Every endpoint, made from [openapi.json](openapi.json) by `make openapi`. `BASE` is the address of your deployment and
+`KEY` an API key; in Python `import requests` comes before, and JavaScript runs in Node 18 or later. Every line is run
+by the test suite.
 """
 
 
@@ -199,10 +202,11 @@ def _javascript(method: str, path: str, body: Any) -> str:
 
 
 def main() -> None:
-    """Print the page."""
+    """Print the page: the half that was written by hand as it is, and the reference."""
     from functions.api.openapi import document
 
-    sys.stdout.write(to_markdown(document()))
+    written, _, _ = PAGE.read_text("utf-8").partition(BEGINNING)
+    sys.stdout.write(written + to_markdown(document()))
 
 
 if __name__ == "__main__":
