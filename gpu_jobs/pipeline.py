@@ -9,7 +9,7 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -199,7 +199,7 @@ def transcribe_recording(
         progress.finish("transcribing")
         turns = speakers_work.turns()
     segments, speakers = name_speakers(cut_segments(spoken.passages, turns, spoken.language), turns or ())
-    warnings = [*recording.warnings, *spoken.warnings]
+    warnings = [*recording.warnings, *spoken.warnings, *_doubts_about_number(options, turns)]
     summary = None
     if options.summary:
         with clock.timing("summarizing"):
@@ -222,6 +222,17 @@ def transcribe_recording(
         language_confidence=spoken.language_confidence,
         plan=_work_plan(recording, crew, clock),
     )
+
+
+def _doubts_about_number(options: TranscriptionOptions, turns: Sequence[Turn] | None) -> list[str]:
+    """A warning where the engine found another number of speakers than the customer knows there are."""
+    found = len({turn.speaker_id for turn in turns or ()})
+    least = options.num_speakers or options.min_speakers or 0
+    most = options.num_speakers or options.max_speakers or found
+    if not found or least <= found <= most:
+        return []
+    asked = str(least) if found < least else str(most)
+    return [f"The speaker engine could tell {found} voices apart, not the {asked} that were asked for."]
 
 
 def _work_plan(recording: Recording, crew: Crew, clock: Stopwatch) -> WorkPlan | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording
 from gpu_jobs.diarize import SpeakerCount
-from gpu_jobs.diarize.voices import second_look
+from gpu_jobs.diarize.voices import at_most, second_look
 from gpu_jobs.transcribe import SecondsDone
 from shared.domain.errors import JobFailure
 from shared.domain.transcripts import Turn
@@ -53,10 +53,11 @@ class MoonshineDiarizer:
         self,
         recording: Recording,
         on_progress: SecondsDone,
-        count: SpeakerCount | None = None,  # noqa: ARG002 - this engine cannot be told
+        count: SpeakerCount | None = None,
     ) -> tuple[Turn, ...]:
         """Turns in order of start, ids SPEAKER_00 … by first appearance; none for silence.
 
+        The engine cannot be told how many there are: if it finds more, the least heard are taken for others.
         Raises JobFailure engine_failed.
         """
         from moonshine_voice import MoonshineError
@@ -66,7 +67,9 @@ class MoonshineDiarizer:
                 lines = self._run(recording, on_progress)
             except MoonshineError as error:
                 raise JobFailure("engine_failed", "The speaker engine failed on this recording.") from error
-        return _numbered(second_look(recording, joined_turns(lines, recording.duration_seconds)))
+        turns = second_look(recording, joined_turns(lines, recording.duration_seconds))
+        most = (count.num_speakers or count.max_speakers) if count else None
+        return _numbered(at_most(recording, turns, most) if most else turns)
 
     def _run(self, recording: Recording, on_progress: SecondsDone) -> list[Any]:
         from moonshine_voice import ModelArch, Transcriber, get_model_path

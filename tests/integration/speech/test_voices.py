@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gpu_jobs.audio import Recording, decode_recording
-from gpu_jobs.diarize.voices import second_look
+from gpu_jobs.diarize.voices import at_most, second_look
 from shared.domain.transcripts import Turn
 from tests.data.recordings import ENDGAME, ENDGAME_LINES, NAGG, NELL
 
@@ -54,6 +54,14 @@ def test_a_voice_heard_too_little_to_know_takes_nothing(endgame: Recording) -> N
         turns = with_speaker(turns, index, NAGG)
 
     assert second_look(endgame, turns) == turns
+
+
+def test_whoever_is_one_too_many_is_taken_for_the_voice_they_have(endgame: Recording) -> None:
+    split = with_speaker(with_speaker(TRUTH, 10, "a third"), 7, "a fourth")  # a line of his, a line of hers
+
+    assert at_most(endgame, split, 2) == TRUTH
+    assert at_most(endgame, split, 4) == split
+    assert {turn.speaker_id for turn in at_most(endgame, split, 1)} == {NAGG}
 
 
 def test_no_turns_are_no_turns(endgame: Recording) -> None:
