@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functions import startup  # isort: skip - before everything else
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,3 +47,6 @@ def read_event(body: Mapping[str, Any]) -> FinishedJob:
         account_id=AccountId(runtime.read_text(detail, "account_id")),
         status=runtime.read_text(detail, "status"),
     )
+
+
+startup.finished()

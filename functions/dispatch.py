@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functions import startup  # isort: skip - before everything else
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,3 +25,6 @@ def _dispatch(record: Mapping[str, Any]) -> None:
     job_id = runtime.read_text(runtime.read_json_object(record["body"]), "job_id")
     with logs.context(job_id=job_id):
         runtime.services().jobs.dispatch(JobId(job_id))
+
+
+startup.finished()

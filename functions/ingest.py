@@ -5,6 +5,8 @@ Two kinds of messages come through its queue: S3's announcements of objects, and
 
 from __future__ import annotations
 
+from functions import startup  # isort: skip - before everything else
+
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from functions import runtime
-from functions.api.forms import clean_filename, clean_media_type, json_texts, parse_asked
+from functions.api.asked import clean_filename, clean_media_type, json_texts, parse_asked
 from functions.api.recordings import measure_stored
 from functions.tracing import traced
 from shared import logs
@@ -120,3 +122,6 @@ def make_drops(services: Services) -> Drops:
         )
 
     return Drops(services.drop_ports, make_submission, timedelta(seconds=services.settings.drop_grace_seconds))
+
+
+startup.finished()

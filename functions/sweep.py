@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functions import startup  # isort: skip - before everything else
+
 import logging
 from typing import Any
 
@@ -31,3 +33,6 @@ def handler(_event: object, context: Any) -> dict[str, Any]:
         logger.info("audited", extra={"accounts": report.verified, "mismatches": len(report.mismatched)})
         answer["audited"] = report.verified
     return answer
+
+
+startup.finished()

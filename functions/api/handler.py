@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functions import startup  # isort: skip - before everything else
+
 import json
 import logging
 from typing import Any
@@ -35,3 +37,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         body = errors.error_body(errors.SERVER_ERROR, errors.SERVER_ERROR_MESSAGE, request_id)
         headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
         return {"statusCode": 500, "headers": headers, "body": json.dumps(body), "isBase64Encoded": False}
+
+
+startup.finished()

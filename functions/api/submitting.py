@@ -10,8 +10,9 @@ from typing import IO, Any
 from fastapi import Request
 from starlette.responses import JSONResponse
 
+from functions.api.asked import Asked, clean_filename, clean_media_type
 from functions.api.errors import rate_limit_headers
-from functions.api.forms import Asked, TranscriptionForm, clean_filename, clean_media_type
+from functions.api.forms import TranscriptionForm
 from functions.api.multipart import ReceivedFile
 from functions.api.recordings import measure, measure_stored
 from functions.api.results import POLL_SECONDS

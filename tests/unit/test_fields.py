@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from functions.api.asked import DEFAULT_FILENAME, MAX_FILENAME_CHARS, clean_filename
 from functions.api.fields import MAX_TERM_CHARS, MAX_VOCABULARY_TERMS, Fields
-from functions.api.forms import DEFAULT_FILENAME, MAX_FILENAME_CHARS, clean_filename
 from shared.domain.errors import InvalidRequest
 from shared.domain.options import Model
 

@@ -18,8 +18,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from functions.api import schemas
+from functions.api.asked import Asked, parse_asked
 from functions.api.fields import MAX_TERM_CHARS, MAX_VOCABULARY_TERMS, Fields, quote
-from functions.api.forms import Asked, OpenAiForm, TranscriptionForm, check_multipart, parse_asked, the_file
+from functions.api.forms import OpenAiForm, TranscriptionForm, check_multipart, the_file
 from functions.api.routes.transcribe import CallerDep
 from functions.api.submitting import Caller, jobs_path, nothing_left_behind, submit, take_received
 from shared.domain.errors import InvalidRequest, RequestError

@@ -9,8 +9,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from functions.api import schemas
+from functions.api.asked import Asked, read_speakers, read_webhook_url, unknown_field
 from functions.api.fields import Fields, quote
-from functions.api.forms import Asked, read_json_texts, read_speakers, read_webhook_url, unknown_field
+from functions.api.forms import read_json_texts
 from functions.api.results import find_job
 from functions.api.routes.transcribe import CallerDep
 from functions.api.submitting import Caller, Taken, jobs_path, respond, submit, submitted_view

@@ -11,8 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from functions.api import schemas
+from functions.api.asked import clean_filename, parse_asked
 from functions.api.fields import Fields
-from functions.api.forms import clean_filename, parse_asked, read_json_texts
+from functions.api.forms import read_json_texts
 from functions.api.recordings import measure_source
 from functions.api.routes.transcribe import CallerDep
 from functions.api.submitting import Caller, answered_before, jobs_path, submit, take_elsewhere

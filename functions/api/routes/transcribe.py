@@ -11,9 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from functions.api import schemas
+from functions.api.asked import parse_asked
 from functions.api.deps import IdempotencyKey, MayRead, MayTranscribe, ServicesDep
 from functions.api.fields import Fields
-from functions.api.forms import Form, TranscriptionForm, parse_asked, read_json_texts, the_file
+from functions.api.forms import Form, TranscriptionForm, read_json_texts, the_file
 from functions.api.recordings import measure_stored
 from functions.api.results import find_job, job_response
 from functions.api.submitting import (

@@ -10,9 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from functions.api import once, schemas, schemas_uploads
+from functions.api.asked import clean_filename, clean_media_type
 from functions.api.bodies import JsonBody
 from functions.api.deps import MayTranscribe, MayTranscribeOnce, ServicesDep
-from functions.api.forms import clean_filename, clean_media_type
 from shared.bootstrap import Services
 from shared.domain import uploads as rules
 from shared.domain.accounts import Principal
