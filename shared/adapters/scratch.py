@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PREFIX = "audiototext-"
+PREFIX = ".audiototext-"
+_OURS = re.compile(re.escape(PREFIX) + r"[a-z0-9_]{8}")  # as mkdtemp names them; a checkout of ours has another name
 
 
 @contextmanager
@@ -22,7 +24,8 @@ def scratch_folder() -> Iterator[Path]:
     """
     parent = Path(tempfile.gettempdir())
     for left in parent.glob(f"{PREFIX}*"):
-        _remove_unless_held(left)
+        if _OURS.fullmatch(left.name):
+            _remove_unless_held(left)
     folder, lock = _make_and_lock(parent)
     try:
         with _temporary_files_in(folder):

@@ -61,8 +61,10 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_nobody_elses(pare
 
 
 def test_what_only_looks_like_such_a_folder_stays(parent: Path) -> None:
-    (parent / "audiototext-notes.txt").write_text("mine")
-    (parent / "elsewhere").mkdir()
-    (parent / "audiototext-link").symlink_to(parent / "elsewhere")
-    with scratch_folder():
-        assert {path.name for path in parent.iterdir()} >= {"audiototext-notes.txt", "elsewhere", "audiototext-link"}
+    for name in ("audiototext-checkout", ".audiototext-of-mine", "elsewhere"):
+        (parent / name).mkdir()
+    (parent / ".audiototext-a_file12").write_text("mine")
+    (parent / ".audiototext-my_links").symlink_to(parent / "elsewhere")
+    before = set(parent.iterdir())
+    with scratch_folder() as folder:
+        assert set(parent.iterdir()) == before | {folder}
