@@ -91,6 +91,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "submitted": 2,
                 "completed": 1,
                 "failed": 0,
+                "cancelled": 0,
                 "audio_seconds": 1847.5,
                 "credits_spent": 31.2,
                 "credits_held": 5.5,

@@ -77,6 +77,7 @@ class KeyDayView(Described):
     submitted: int
     completed: int
     failed: int
+    cancelled: int
     audio_seconds: float
     credits_spent: float
     credits_held: float

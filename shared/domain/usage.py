@@ -20,6 +20,7 @@ class KeyDay:
     submitted: int = 0
     completed: int = 0
     failed: int = 0
+    cancelled: int = 0
     duration_seconds: float = 0.0
     spent_millicredits: int = 0
     committed_millicredits: int = 0

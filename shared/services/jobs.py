@@ -204,7 +204,9 @@ class Jobs:
                 logger.warning("job_not_started", extra=job.ids)  # raises an alarm when it goes on
             return "restarted"
         if not rules.attempts_left(job):
-            self.fail(job, JobFailure("timed_out", TIMED_OUT))
+            # Only as it is: a run that is heard of in this moment is alive after all.
+            outcome = Outcome(finished_at=self._ports.now(), error_code="timed_out", error_message=TIMED_OUT)
+            self._finish(job, JobState.FAILED, outcome, None, unless_moved=True)
             logger.warning("job_timed_out", extra=job.ids)  # raises an alarm
             return "failed"
         self._requeue(job)
@@ -301,13 +303,20 @@ class Jobs:
         price = self._policy.prices.compute_nanodollars_per_second.get(device, 0)
         return ComputeUse(part=part, device=device, seconds=round(seconds, 3), nanodollars_per_second=price)
 
-    def _finish(self, job: Job, state: JobState, outcome: Outcome, run: Run | None) -> Job:
-        """Resolve the job's holds and write its end, in one transaction; then tell the bus."""
+    def _finish(
+        self, job: Job, state: JobState, outcome: Outcome, run: Run | None, *, unless_moved: bool = False
+    ) -> Job:
+        """Resolve the job's holds and write its end, in one transaction; then tell the bus.
+
+        With ``unless_moved`` it raises JobMoved when the job is no longer as given.
+        """
         while True:
             ended = rules.finish(job, state, outcome, self._beat(UNSENT_GRACE))
             try:
                 return self.announce(self._holds.resolve(job, ended, outcome))
             except JobMoved as moved:
+                if unless_moved:
+                    raise
                 job = _still_ours(moved, run, job)
 
     def _change(self, job_id: JobId, change: Callable[[Job], Job], known: Job | None = None) -> Job:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from functions.api.routes import account
 from shared.bootstrap import Services
 from shared.domain.accounts import Scope
 from shared.domain.ids import JobId
@@ -134,6 +135,26 @@ def test_days_that_cannot_be_are_a_400(
 ) -> None:
     answer = api.get(USAGE, headers=funded.headers, params=parameters)
     assert (answer.status_code, answer.json()["field"]) == (400, field)
+
+
+def test_a_cancelled_job_counts_as_cancelled_not_as_failed(api: TestClient, funded: Customer) -> None:
+    job_id = submit(api, funded, seconds=60).json()["id"]
+    assert api.post(f"{SUBMIT}{job_id}/cancel/", headers=funded.headers).status_code == 200
+    (day,) = api.get(USAGE, headers=funded.headers).json()["days"]
+    assert (day["submitted"], day["cancelled"], day["failed"], day["completed"]) == (1, 1, 0, 0)
+    assert (day["credits_spent"], day["credits_held"]) == (0, 0)
+
+
+def test_usage_too_long_for_one_answer_is_a_400_that_says_so(
+    api: TestClient, funded: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "MOST_USAGE_ROWS", 1)
+    submit(api, funded, seconds=1)
+    assert api.get(USAGE, headers=funded.headers).status_code == 200
+    other = Customer(services=funded.services, account_id=funded.account_id, api_key=funded.make_key())
+    submit(api, other, seconds=1)
+    answer = api.get(USAGE, headers=funded.headers)
+    assert (answer.status_code, answer.json()["field"]) == (400, "from")
 
 
 def test_every_movement_of_an_account_verifies(funded: Customer, api: TestClient, cloud: Cloud) -> None:

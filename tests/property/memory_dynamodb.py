@@ -1,6 +1,7 @@
 """DynamoDB in a dictionary: the calls and expressions that our adapters use, and nothing else.
 
-Fast enough for hundreds of thousands of steps. tests/integration/test_memory_dynamodb.py holds it against moto.
+Fast enough for hundreds of thousands of steps. tests/integration/test_ledger_machine_on_moto.py walks the same
+machine over moto's.
 """
 
 from __future__ import annotations

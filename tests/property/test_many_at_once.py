@@ -19,7 +19,7 @@ from shared.domain.accounts import Principal
 from shared.domain.errors import InsufficientCredits, RequestError, RequestInProgress, SpendLimitReached, Stale
 from shared.domain.idempotency import LEASE as CLAIM_LEASE
 from shared.domain.ids import AccountId, AttemptId, JobId, KeyId
-from shared.domain.jobs import JobState, Run
+from shared.domain.jobs import MAX_RUNS, Job, JobState, Progress, Run, Stage
 from shared.domain.options import TranscriptionOptions
 from shared.services.submissions import Submission
 from tests.property.memory_dynamodb import MemoryDynamoDB
@@ -303,3 +303,29 @@ def test_the_submit_rate_holds_against_all_at_once(world: World, account_id: Acc
         return "202"
 
     assert together(submit) == {"202": 40, "rate_limited": 560}
+
+
+def test_a_run_that_is_heard_of_just_as_the_sweeper_gives_it_up_goes_on(world: World, account_id: AccountId) -> None:
+    process = world.process()
+    process.submissions.submit(submission(account_id), io.BytesIO(b"x"))
+    process.jobs.dispatch(JobId(world.messages("jobs")[0]["job_id"]))
+    message = world.messages("work")[0]
+    job_id, attempt_id = JobId(message["job_id"]), AttemptId(message["attempt_id"])
+    for number in range(MAX_RUNS):
+        run = Run(job_id=job_id, attempt_id=attempt_id, run_token=f"run {number}")
+        job = process.jobs.begin(run)
+        world.now += LEASE + timedelta(seconds=1)
+    worker, look = world.process(), process.store.get
+
+    def look_and_be_overtaken(wanted: JobId) -> Job | None:
+        """Right after the sweeper has read the job its last run says how far it is."""
+        seen = look(wanted)
+        process.store.__dict__.pop("get", None)
+        worker.jobs.report(job, run, Progress(stage=Stage.TRANSCRIBING, percent=50))
+        return seen
+
+    process.store.__dict__["get"] = look_and_be_overtaken
+    process.sweeps.run()
+
+    assert worker.jobs.complete(worker.jobs.look_up(job_id) or job, run, duration_seconds=60.0, result_key="r")
+    assert process.store.recent(account_id, 1)[0].state is JobState.COMPLETED

@@ -6,6 +6,7 @@ boto3's on moto. A killed process is a fresh ``Process``: nothing but the tables
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
@@ -108,7 +109,8 @@ class Faults:
             raise Killed(name)
         if self._fault is Fault.FAILED_BEFORE:
             raise ConnectionClosedError(endpoint_url="https://aws.test")
-        operation(*(_copy_stream(argument) for argument in arguments), **named)
+        with contextlib.suppress(ClientError):  # a refusal is an answer that never comes back, too
+            operation(*(_copy_stream(argument) for argument in arguments), **named)
         if self._fault is Fault.KILLED_AFTER:
             raise Killed(name)
         if self._fault is Fault.FAILED_AFTER:

@@ -23,6 +23,7 @@ LEDGER_PAGE = 50
 LARGEST_LEDGER_PAGE = 200
 USAGE_DAYS = 30
 MOST_USAGE_DAYS = 366
+MOST_USAGE_ROWS = 20_000  # 4 MB: what an answer of Lambda can hold
 
 router = APIRouter(tags=["Account"])
 
@@ -107,6 +108,9 @@ def usage(request: Request, principal: MayRead, services: ServicesDep) -> JSONRe
     if not 0 <= (last - first).days < MOST_USAGE_DAYS:
         raise InvalidRequest(f"'from' must be 0 to {MOST_USAGE_DAYS - 1} days before 'to'.", field="from")
     days = services.usage.between(principal.account_id, first, last)
+    if len(days) > MOST_USAGE_ROWS:
+        message = f"That is more than {MOST_USAGE_ROWS} rows of a day and a key; ask for fewer days at once."
+        raise InvalidRequest(message, field="from")
     return JSONResponse(
         {
             "from": first.isoformat(),
@@ -148,6 +152,7 @@ def _day_view(day: KeyDay) -> dict[str, Any]:
         "submitted": day.submitted,
         "completed": day.completed,
         "failed": day.failed,
+        "cancelled": day.cancelled,
         "audio_seconds": round(day.duration_seconds, 3),
         "credits_spent": to_credits(day.spent_millicredits),
         "credits_held": to_credits(day.held_millicredits),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 WRITE_NAME = "usage"
-_COUNTERS = ("submitted", "completed", "failed", "spent_millicredits", "committed_millicredits")
+_COUNTERS = ("submitted", "completed", "failed", "cancelled", "spent_millicredits", "committed_millicredits")
 
 
 class UsageStore:
@@ -37,7 +37,7 @@ class UsageStore:
         counters: dict[str, Any] = {
             "spent_millicredits": used,
             "committed_millicredits": used - job.hold.amount_millicredits,
-            "completed" if ended is JobState.COMPLETED else "failed": 1,
+            ended.value: 1,
         }
         if ended is JobState.COMPLETED:
             counters["duration_seconds"] = outcome.duration_seconds or 0.0
