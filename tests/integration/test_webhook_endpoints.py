@@ -310,3 +310,32 @@ def test_a_made_up_cursor_is_refused(api: TestClient, customer: Customer, receiv
     made = _add(api, customer, receiver)
     answer = api.get(f"/api/v1/webhooks/{made['id']}/deliveries/?cursor={cursor}", headers=customer.headers)
     assert (answer.status_code, answer.json()["field"]) == (400, "cursor")
+
+
+def test_deliveries_of_a_deleted_job_stop(
+    api: TestClient,
+    customer: Customer,
+    receiver: Receiver,
+    delivering: Services,
+    run_deliveries: Callable[[], int],
+) -> None:
+    made = _add(api, customer, receiver)
+    receiver.status = 500
+    job = put_job(delivering, customer.account_id)
+    _publish(delivering, job)
+    run_deliveries()
+    assert len(receiver.received) == 1
+    assert api.delete(f"/api/v1/transcribe/{job.job_id}/", headers=customer.headers).status_code == 200
+
+    (delivery,) = delivering.webhooks._deliveries_of(job)
+    log = delivering.webhooks._ports.deliveries
+    waiting = log.get(delivery.delivery_id)
+    assert waiting is not None
+    log.replace(replace(waiting, next_attempt_at=waiting.created_at))  # its time has come
+    assert delivering.webhooks.attempt(delivery.delivery_id) is None
+    _publish(delivering, job)  # the event once more, late
+    run_deliveries()
+
+    assert len(receiver.received) == 1
+    shown = api.get(f"/api/v1/webhooks/{made['id']}/deliveries/", headers=customer.headers).json()["deliveries"]
+    assert [each["state"] for each in shown] == ["dropped"]
