@@ -1,8 +1,8 @@
 """Chunks on several processes of this machine, each with its own engine.
 
-A process that dies (out of memory, a crash in native code) or whose engine fails costs its order one try; the order
-goes to a fresh process, and fails the run when that one fails too. The processes outlive the recording, so that models
-load once.
+A process that dies (out of memory, a crash in native code), hangs, or whose engine fails costs its order one try; the
+order goes to a fresh process, and fails the run when that one fails too. The processes outlive the recording, so that
+models load once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -31,6 +32,9 @@ from shared.domain.options import Model, TranscriptionOptions
 logger = logging.getLogger(__name__)
 
 TRIES = 2
+SILENT_SECONDS = 3600.0
+"""A process that says nothing for so long hangs. The largest model on a slow processor takes minutes for a batch."""
+
 TICK_SECONDS = 0.5  # how soon a run notices that it must stop
 MIN_CHUNK_SECONDS, MAX_CHUNK_SECONDS = 30.0, 300.0
 CHUNKS_PER_WORKER = 6  # so that none is left with much to do when the others are done
@@ -52,11 +56,12 @@ class _Task:
 
 @dataclass(slots=True)
 class _WorkerProcess:
-    """A process and the task it is at."""
+    """A process, the task it is at, and when it was last heard of."""
 
     process: Any
     pipe: Connection[Message, Message]
     task: _Task | None = None
+    heard_at: float = 0.0
 
 
 class ProcessPool:
@@ -115,6 +120,8 @@ class ProcessPool:
                 busy = {worker.pipe: worker for worker in self._processes if worker.task}
                 for ready in wait(list(busy), TICK_SECONDS):
                     self._listen(busy[ready], waiting)  # type: ignore[index]  # only connections were given
+                for worker in [each for each in self._processes if each.task and _hangs(each)]:
+                    self._bury(worker, waiting)
                 on_progress(sum(task.done_seconds for task in tasks))
         except BaseException:
             self.close()  # they are at work that nobody wants any more
@@ -131,6 +138,7 @@ class ProcessPool:
             worker.task = waiting.popleft()
             worker.task.tries += 1
             worker.task.done_seconds = 0.0
+            worker.heard_at = time.monotonic()
             try:
                 worker.pipe.send((worker.task.kind, [str(worker.task.file), worker.task.values]))
             except OSError:
@@ -139,6 +147,7 @@ class ProcessPool:
     def _listen(self, worker: _WorkerProcess, waiting: deque[_Task]) -> None:
         task = worker.task
         assert task is not None
+        worker.heard_at = time.monotonic()
         try:
             kind, content = worker.pipe.recv()
         except (EOFError, OSError):
@@ -175,6 +184,10 @@ class ProcessPool:
         if task.tries >= TRIES:
             raise ChunkFailed(f"{task.kind}: {reason}")
         waiting.append(task)
+
+
+def _hangs(worker: _WorkerProcess) -> bool:
+    return time.monotonic() - worker.heard_at > SILENT_SECONDS
 
 
 def _length(task: _Task) -> float:

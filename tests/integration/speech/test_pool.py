@@ -15,7 +15,7 @@ from gpu_jobs.chunk_work import ChunkEngines, OwnProcess
 from gpu_jobs.chunks import Span, plan_chunks
 from gpu_jobs.engines import EngineSettings, build_chunk_engines
 from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, NoShelf, merge_results, run_orders
-from gpu_jobs.pool import ProcessPool
+from gpu_jobs.pool import SILENT_SECONDS, ProcessPool
 from gpu_jobs.pool import _start as real_start
 from gpu_jobs.speech import find_speech
 from shared.domain.errors import JobFailure
@@ -89,6 +89,27 @@ def test_a_process_that_is_killed_costs_its_chunk_a_try_and_nobody_a_word(
     assert killed
     assert len(results) == len(split)
     assert all(result.passages for result in results)
+
+
+def test_a_process_that_hangs_is_noticed_and_its_chunk_is_done_by_another(
+    pool: ProcessPool, engines: ChunkEngines, recording: Recording, speech: tuple[Span, ...]
+) -> None:
+    split = orders(recording, speech, engines, 12.0)
+    stopped: list[int] = []
+
+    def stop_one(_: float) -> None:
+        if not stopped and pool._processes and pool._processes[0].task:
+            stopped.append(pool._processes[0].process.pid)
+            os.kill(stopped[0], signal.SIGSTOP)
+        for worker in pool._processes:
+            if worker.process.pid in stopped:
+                worker.heard_at -= 2 * SILENT_SECONDS  # an hour goes by
+
+    results = run_orders(pool, NoShelf(), recording, split, stop_one)
+
+    assert stopped
+    assert all(result.passages for result in results)
+    assert not Path(f"/proc/{stopped[0]}").exists()
 
 
 def test_a_chunk_whose_process_dies_twice_fails_the_run(
