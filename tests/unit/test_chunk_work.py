@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,3 +86,39 @@ def test_a_chunk_that_fails_twice_fails_and_what_the_customer_got_wrong_is_not_t
         with pytest.raises(JobFailure):
             work(engine)
         assert engine.calls == calls
+
+
+def test_speech_without_words_is_listened_to_again_and_what_stays_lost_is_counted() -> None:
+    found = Engine(
+        [said("one two three", 0.0, 3.0), said("nine ten", 12.0, 14.0)],
+        again=[said("four five six seven eight", 4.0, 11.0)],
+    )
+
+    result = work(found)
+
+    assert text(result) == "one two three four five six seven eight nine ten"
+    assert [(gap.start_seconds, gap.end_seconds) for gap in found.gaps] == [(3.4, 11.6), (14.4, 20.0)]
+    coverage = result.coverage
+    assert (coverage.speech_seconds, coverage.retried_seconds, coverage.lost_seconds) == (20.0, 13.8, 5.6)
+    assert coverage.covered_seconds == pytest.approx(14.4)
+
+
+def test_words_the_second_try_is_unsure_of_stay_out() -> None:
+    unsure = said("thank you for watching", 4.0, 11.0)
+    words = tuple(replace(word, confidence=0.1) for word in unsure.words)
+
+    result = work(Engine([said("one two three", 0.0, 3.0)], again=[replace(unsure, words=words)]))
+
+    assert text(result) == "one two three"
+    assert result.coverage.lost_seconds == pytest.approx(16.6)
+
+
+def test_a_loop_is_cut_down_counted_and_what_it_covered_is_listened_to_again() -> None:
+    loop = said("and so on " * 8, 4.0, 20.0)
+    engine = Engine([said("one two three", 0.0, 3.6), loop], again=[said("what was really said there", 7.0, 19.0)])
+
+    result = work(engine)
+
+    assert text(result) == "one two three and so on what was really said there"
+    assert result.coverage.removed_loops == 1
+    assert result.coverage.lost_seconds == 0.0
