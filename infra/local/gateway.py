@@ -67,7 +67,8 @@ class Gateway:
 
     async def start(self, *, host: str, port: int) -> int:
         """Listen; returns the port."""
-        server = web.Server(self._serve, access_log=None, auto_decompress=False)  # bodies pass as they are
+        # Bodies pass as they are, and long addresses too: what to say of those is the API's business.
+        server = web.Server(self._serve, access_log=None, auto_decompress=False, max_line_size=64 * 1024)
         self._listener = await asyncio.get_running_loop().create_server(server, host, port, backlog=512)
         return int(self._listener.sockets[0].getsockname()[1])
 

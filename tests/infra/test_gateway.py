@@ -317,3 +317,8 @@ def _raw(stack: SmallStack, request: bytes) -> bytes:
     with _connected(stack) as connection:
         connection.sendall(request)
         return _until_closed(connection)
+
+
+def test_a_long_address_reaches_the_function(small_stack: SmallStack) -> None:
+    answer = requests.get(f"{small_stack.base_url}/echo?cursor={'x' * 20_000}", timeout=30)
+    assert "Got more than" not in answer.text

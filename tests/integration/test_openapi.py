@@ -107,3 +107,9 @@ def test_the_documentation_lists_every_error_with_its_status() -> None:
 def test_the_documentation_lists_every_reason_of_a_failure() -> None:
     text = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
     assert [code for code in JobFailure.CODES - {"cancelled"} if f"`{code}`" not in text] == []
+
+
+def test_an_upload_that_is_not_there_is_answered_as_documented(api: TestClient, funded: Customer) -> None:
+    answer = api.post("/api/v1/transcribe/", json={"upload_id": "nothing"}, headers=funded.headers)
+    assert answer.status_code == 404
+    assert "404" in document()["paths"]["/api/v1/transcribe/"]["post"]["responses"]

@@ -47,7 +47,7 @@ CallerDep = Annotated[Caller, Depends(_caller)]
     "/transcribe/",
     summary="Transcribe a recording",
     status_code=202,
-    responses=schemas.answers(202, schemas.Submitted, 402, 409, 413, 415, 422, 429) | schemas.QUOTE_ANSWER,
+    responses=schemas.answers(202, schemas.Submitted, 402, 404, 409, 413, 415, 422, 429) | schemas.QUOTE_ANSWER,
     openapi_extra={"requestBody": schemas.TRANSCRIPTION_BODY, "parameters": [schemas.IDEMPOTENCY_PARAMETER]},
 )
 async def create(caller: CallerDep, form: Form) -> JSONResponse:
