@@ -161,7 +161,7 @@ bench-speakers: setup $(ACCURACY) ## Errors and speed of the local speaker engin
 bench-workers: setup ## One long recording by one worker process and by two: speed, and what it changes (AUDIO=DIR)
 	@$(PY) -m tests.benchmarks.workers --audio "$(AUDIO)" $(ARGS)
 
-plots: $(BENCH) ## Draw docs/images from the simulation, after a change of the planner or of prices
+plots: setup $(BENCH) ## Draw docs/images from the simulation, after a change of the planner or of prices
 	@.venv-tools/bench/bin/python -m tests.benchmarks.fanout --plot docs/images/fan-out.svg >/dev/null
 
 bench-fanout: setup ## Simulated wall time and cost over many GPUs (ARGS="--gpu H100")

@@ -36,7 +36,7 @@ from tests.property.world import INDEXES, TABLES, Clients, MemoryBucket, MemoryB
 
 PARALLEL = 20
 SUBMITS = 400
-CALL_SECONDS = 0.010  # of a transaction in one region, as AWS's own dashboards show it
+CALL_SECONDS = 0.010  # assumed: a transaction within one region
 UPLOAD_SECONDS = 0.030  # of a small object into S3
 CREDITS, POOR_SUBMITS, THREADS = 300, 600, 50
 

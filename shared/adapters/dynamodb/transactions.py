@@ -96,8 +96,9 @@ def is_refused(error: ClientError) -> bool:
 def _pause(attempt: int) -> float:
     """Seconds to wait after a conflict: the shorter, the more there were.
 
-    Exponential backoff would let newcomers overtake for ever (tests/benchmarks/submits.py: one submit in thirteen was
-    given up). Nothing piles up, since AWS goes on with the transaction that was there first.
+    Exponential backoff lets newcomers overtake those who have waited longest: of the policies played out by
+    tests/benchmarks/submits.py this one had the shortest p99. Nothing piles up, since AWS goes on with the transaction
+    that was there first.
     """
     longest = max(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS / (attempt + 1))
     return random.uniform(0, longest)  # noqa: S311 - jitter, not a secret
