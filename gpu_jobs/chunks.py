@@ -35,12 +35,15 @@ class Span:
 class WindowRules:
     """How long a window may be, and what counts as a silence nobody needs to hear.
 
-    ``padding_seconds`` of context is added on both sides, never reaching more than half-way into the next speech.
+    ``padding_seconds`` of context is added on both sides, never reaching more than half-way into the next speech. A
+    full window ends at the longest silence after ``full_share`` of ``max_seconds``: later where each window costs the
+    same, however short it is.
     """
 
     max_seconds: float
     split_silence_seconds: float = 3.0
     padding_seconds: float = 0.2
+    full_share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +106,7 @@ def plan_windows(speech: Sequence[Span], duration_seconds: float, rules: WindowR
     """Windows that together hold every second of ``speech`` exactly once, in order, each ≤ max_seconds plus padding.
 
     A window ends at a silence of ``split_silence_seconds`` or more; otherwise, when it grows too long, at the longest
-    silence in its second half. ``speech`` is sorted and disjoint.
+    silence in its last part (``full_share``). ``speech`` is sorted and disjoint.
     """
     pieces = _no_longer_than(speech, rules.max_seconds)
     groups: list[Span] = []
@@ -139,7 +142,7 @@ def _last_of_window(pieces: Sequence[Span], first: int, rules: WindowRules) -> i
         last += 1
     else:
         return last
-    late = [i for i in range(first, last + 1) if pieces[i].end_seconds - start >= rules.max_seconds / 2]
+    late = [i for i in range(first, last + 1) if pieces[i].end_seconds - start >= rules.max_seconds * rules.full_share]
     candidates = late or range(first, last + 1)
     return max(candidates, key=lambda i: (pieces[i + 1].start_seconds - pieces[i].end_seconds, i))
 

@@ -56,12 +56,8 @@ def transcribe_windows(
         word_timestamps=True,
         hotwords=asked.hotwords,
     )
-    by_window: list[list[Any]] = [[] for _ in windows]
-    ends = [window.end_seconds - offset for window in windows]
-    for segment in found:
-        by_window[min(bisect_right(ends, segment.start), len(windows) - 1)].append(segment)
     passages: list[Passage] = []
-    for window, segments in zip(windows, by_window, strict=True):
+    for window, segments in zip(windows, by_window(found, windows), strict=True):
         start, kept = offset, segments
         if asked.falls_back and any(is_doubtful(segment) for segment in segments):
             again = decode_again(model, recording, window, asked)
@@ -69,6 +65,19 @@ def transcribe_windows(
                 start, kept = window.start_seconds, again
         passages += [passage_of(segment, start, asked.language) for segment in kept if not is_invented(segment)]
     return [passage for passage in passages if passage.words]
+
+
+def by_window(found: Iterable[Any], windows: Sequence[Span]) -> list[list[Any]]:
+    """The segments of each window. ``found`` begins with the first window.
+
+    By their middle: windows may touch, and the library's rounding puts a segment's start into the window before.
+    """
+    ends = [window.end_seconds - windows[0].start_seconds for window in windows]
+    grouped: list[list[Any]] = [[] for _ in windows]
+    for segment in found:
+        middle = (segment.start + segment.end) / 2
+        grouped[min(bisect_right(ends, middle), len(windows) - 1)].append(segment)
+    return grouped
 
 
 def decode_again(model: Any, recording: Recording, window: Span, asked: Asked) -> list[Any]:

@@ -74,6 +74,15 @@ def test_a_long_stretch_is_cut_at_its_longest_silence_in_the_second_half() -> No
     assert second.start_seconds == 9.8
 
 
+def test_a_window_that_costs_as_much_when_it_is_short_is_filled_first() -> None:
+    speech = spans((0, 2), (3, 6), (6.3, 9), (9.8, 12), (12.2, 14), (14.1, 18))
+    rules = WindowRules(max_seconds=15.0, padding_seconds=0.0, full_share=0.8)
+
+    first, second = plan_windows(speech, 20.0, rules)
+
+    assert (first.end_seconds, second.start_seconds) == (12, 12.2)  # not 9, at the longest silence of all
+
+
 def test_a_long_silence_always_ends_a_chunk() -> None:
     chunks = plan_windows(spans((0, 1), (5, 6)), 10.0, WindowRules(max_seconds=15.0))
 
