@@ -13,20 +13,20 @@ import pytest
 from infra.half_installed import half_installed
 from tests.infra.repository import ROOT, make_targets
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = "".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "CONTRIBUTING.md"))
 NEED_NO_SETUP = {"help", "clean", "setup"}
 
 
 def _documented_targets() -> set[str]:
-    return set(re.findall(r"^(?:    |\| `)make ([a-z-]+)", README, re.MULTILINE))
+    return set(re.findall(r"^(?:    |\| `)make ([a-z-]+)", PAGES, re.MULTILINE))
 
 
-def test_every_make_command_of_the_readme_exists() -> None:
+def test_every_make_command_of_the_pages_exists() -> None:
     assert _documented_targets()
     assert _documented_targets() <= make_targets().keys()
 
 
-def test_the_readme_lists_every_target_but_help() -> None:
+def test_the_pages_list_every_target_but_help() -> None:
     assert make_targets().keys() - {"help"} <= _documented_targets()
 
 
