@@ -278,6 +278,39 @@ def answers(status: int, model: type[BaseModel] | None, *errors: int) -> dict[in
     return documented
 
 
+class OpenAIProblem(Described):
+    """What went wrong, as OpenAI's SDKs read it."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str
+
+
+class OpenAIError(Described):
+    """An error in OpenAI's shape, with our request id."""
+
+    error: OpenAIProblem
+    message: str
+    request_id: str
+
+
+def openai_answers(status: int, model: type[BaseModel] | None, *errors: int) -> dict[int | str, dict[str, Any]]:
+    """The same, with errors in OpenAI's shape."""
+    documented = answers(status, model, *errors)
+    for number, answer in documented.items():
+        if int(number) >= 400:
+            ours = answer["content"]["application/json"]["example"]
+            problem = {
+                "message": ours["message"],
+                "type": "invalid_request_error",
+                "param": None,
+                "code": ours["error"],
+            }
+            answer["content"] = json_content(OpenAIError, example=ours | {"error": problem})
+    return documented
+
+
 QUOTE_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "With dry_run=true: the quote. With reuse=true: an earlier result.",

@@ -68,7 +68,7 @@ class Wanted:
 @router.post(
     "/audio/transcriptions/",
     summary="Transcribe (OpenAI's API)",
-    responses=schemas.answers(200, None, 402, 409, 413, 415, 422, 429),
+    responses=schemas.openai_answers(200, None, 402, 409, 413, 415, 422, 429),
     openapi_extra={"requestBody": schemas.OPENAI_FORM, "parameters": [schemas.IDEMPOTENCY_PARAMETER]},
 )
 async def transcriptions(caller: CallerDep, form: OpenAiForm) -> Response:
@@ -92,7 +92,7 @@ async def transcriptions(caller: CallerDep, form: OpenAiForm) -> Response:
     return await run_in_threadpool(_answer, caller, job, wanted)
 
 
-@router.post("/audio/translations/", summary="Translate (not supported)", responses=schemas.answers(400, None))
+@router.post("/audio/translations/", summary="Translate (not supported)", responses=schemas.openai_answers(400, None))
 async def translations(_caller: CallerDep) -> Response:
     """Not supported: transcripts are in the language that is spoken."""
     raise InvalidRequest(
