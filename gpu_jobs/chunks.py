@@ -1,6 +1,6 @@
 """Plans where a recording is cut for transcription: pure, deterministic, and only ever at silences if there is one.
 
-Two cuts, one inside the other. A window is what an engine hears at once (15 or 28 s). A chunk is what one worker
+Two cuts, one inside the other. A window is what an engine hears at once (15 or 29 s). A chunk is what one worker
 transcribes: neighbouring windows, some minutes. Chunks end only where windows end, so however many workers share a
 recording, the engine hears the same windows, and says the same.
 """

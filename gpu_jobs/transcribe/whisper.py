@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 WHISPER_OF_MODEL = {Model.LARGE_V3: "large-v3", Model.TURBO: "large-v3-turbo"}
 
-WINDOWS = WindowRules(max_seconds=28.0, split_silence_seconds=6.0, full_share=0.85)
+WINDOWS = WindowRules(max_seconds=29.4, split_silence_seconds=6.0, full_share=0.92)
 """Whisper hears 30 s at a time, and a shorter window costs it as much; the padding must fit in as well. A silence of
 six seconds is where it begins to make things up."""
 
