@@ -55,7 +55,7 @@ check: setup ## Format, lint, types, floors, template, API description
 	@$(call step,floors,.venv/bin/lint-imports)
 	@$(call step,template.yaml,.venv/bin/cfn-lint template.yaml)
 	@$(call step,no index addresses,! grep -nE '://|--?(extra-)?(index|find-links)|^ *-[if] ' requirements/*.txt requirements/tools/*.txt)
-	@$(call step,docs/openapi.json,$(PY) -m functions.api.openapi | diff - docs/openapi.json || { echo "Run: make openapi"; false; })
+	@$(call step,docs/openapi.json,$(PY) -m infra.api_documents openapi | diff - docs/openapi.json || { echo "Run: make openapi"; false; })
 
 test: setup ## Every test that needs no GPU and no network (ARGS="-k words" for some)
 	@$(PY) -m pytest -n $(PROCESSES) $(ARGS)
@@ -103,8 +103,8 @@ $(PYANNOTE):
 	@touch $@
 
 openapi: setup ## Write docs/openapi.json and the reference in docs/api.md from the code
-	@$(PY) -m functions.api.openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
-	@$(PY) -m functions.api.reference > docs/api.md.new && mv docs/api.md.new docs/api.md
+	@$(PY) -m infra.api_documents openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
+	@$(PY) -m infra.api_documents reference > docs/api.md.new && mv docs/api.md.new docs/api.md
 
 soak: setup ## 200,000 random steps over the ledger (seven minutes on two quiet cores), then `rehearse`
 	@LEDGER_STEPS=200000 $(PY) -m pytest -q -s tests/property/test_ledger_machine.py

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import html
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 _IDS = {
     "/api/v1/transcribe/": "TRANSCRIPTION",
     "/api/v1/uploads/": "UPLOAD",
@@ -199,15 +196,3 @@ def _javascript(method: str, path: str, body: Any) -> str:
         f'const headers = {{ {headers}, "Content-Type": "application/json" }};\nconst body = JSON.stringify({sent});\n'
         f'const answer = await fetch(`${{BASE}}{path}`, {{ method: "{method}", headers, body }});'
     )
-
-
-def main() -> None:
-    """Print the page: the half that was written by hand as it is, and the reference."""
-    from functions.api.openapi import document
-
-    written, _, _ = PAGE.read_text("utf-8").partition(BEGINNING)
-    sys.stdout.write(written + to_markdown(document()))
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from fastapi.testclient import TestClient
 
-from functions.api.openapi import document
+from infra.api_documents import document
 from shared.adapters.dynamodb.requests import RequestStore
 from shared.bootstrap import Services
 from shared.domain.endpoints import MAX_ENDPOINTS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from functions.api.openapi import document
+from infra.api_documents import document
 from shared.bootstrap import Services
 from shared.domain.endpoints import EndpointWish, EventType
 from shared.services.uploads import Announcement

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from openapi_spec_validator import validate
 
 from functions.api.errors import STATUS_BY_CODE
-from functions.api.openapi import document
+from infra.api_documents import document
 from shared.domain.errors import JobFailure
 from shared.domain.ids import JobId
 from tests.integration.conftest import Customer

@@ -19,8 +19,8 @@ import uvicorn
 from fastapi.testclient import TestClient
 
 from functions.api.app import create_app
-from functions.api.openapi import document
 from functions.api.reference import BEGINNING, Endpoint, endpoints, to_markdown
+from infra.api_documents import document
 from shared.adapters.sqs import Queue
 from shared.bootstrap import Services
 from shared.domain.endpoints import EndpointWish, EventType

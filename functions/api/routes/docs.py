@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import HTMLResponse, JSONResponse
 
 router = APIRouter(include_in_schema=False)
@@ -15,23 +16,21 @@ _POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inl
 
 
 @router.get("/docs/")
-def reference() -> HTMLResponse:
+def reference(request: Request) -> HTMLResponse:
     """The reference. No key is needed: it says nothing about any account."""
-    return HTMLResponse(_page(), headers=_PUBLIC | _POLICY)
+    from functions.api.reference import to_html
+
+    return HTMLResponse(to_html(_document(request.app)), headers=_PUBLIC | _POLICY)
 
 
 @router.get("/openapi.json/")
-def openapi() -> JSONResponse:
+def openapi(request: Request) -> JSONResponse:
     """The OpenAPI document."""
-    from functions.api.openapi import document
-
-    return JSONResponse(document(), headers=_PUBLIC)
+    return JSONResponse(_document(request.app), headers=_PUBLIC)
 
 
 @cache
-def _page() -> str:
-    # Imported here: the document is made from the app, which imports this module.
-    from functions.api.openapi import document
-    from functions.api.reference import to_html
+def _document(app: FastAPI) -> dict[str, Any]:
+    from functions.api.openapi import document  # not at start: few ask for it
 
-    return to_html(document())
+    return document(app)
