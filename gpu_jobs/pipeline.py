@@ -283,7 +283,6 @@ def _transcribe(
     for part, seconds in total_seconds(results).items():
         run.clock.seconds[part] = round(run.clock.seconds.get(part, 0.0) + seconds, 3)
     passages = merge_results(results, [chunk.span for chunk in chunks])
-    doubts = [choice.warning] if choice.warning else []
     return _Spoken(
         engine=engine,
         language=choice.language,
@@ -291,7 +290,7 @@ def _transcribe(
         passages=in_order(passages, duration),
         coverage=total_coverage(results),
         aligner=next((result.aligner for result in results if result.aligner), None),
-        warnings=tuple(dict.fromkeys([*doubts, *(w for result in results for w in result.warnings)])),
+        warnings=tuple(dict.fromkeys(warning for result in results for warning in result.warnings)),
     )
 
 

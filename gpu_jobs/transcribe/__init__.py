@@ -38,14 +38,10 @@ class Transcription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguageChoice:
-    """The one language of a recording. ``confidence`` is None where it was given or the engine knows no other.
-
-    ``warning`` is for a customer who gave one that the recording does not sound like.
-    """
+    """The one language of a recording. ``confidence`` is None where it was given or the engine knows no other."""
 
     language: str
     confidence: float | None = None
-    warning: str | None = None
 
 
 class Transcriber(Protocol):

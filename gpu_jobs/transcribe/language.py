@@ -39,14 +39,13 @@ def decide_language(votes: Sequence[Mapping[str, float]]) -> LanguageChoice:
     return LanguageChoice(language=winner, confidence=round(min(1.0, mean), 3))
 
 
-def check_language(asked: str, votes: Sequence[Mapping[str, float]]) -> LanguageChoice:
-    """The language asked for, whatever it sounds like; with a warning where it clearly sounds like another."""
+def doubt_language(language: str, votes: Sequence[Mapping[str, float]]) -> str | None:
+    """A warning where windows that were transcribed in one language clearly sound like another."""
     heard = decide_language(votes)
-    mean = sum(vote.get(asked, 0.0) for vote in votes) / len(votes)
-    if heard.language == asked or (heard.confidence or 0.0) < CLEARLY or mean > HARDLY:
-        return LanguageChoice(language=asked)
-    warning = f"The recording sounds like '{heard.language}', but '{asked}' was asked for: its words may be wrong."
-    return LanguageChoice(language=asked, warning=warning)
+    mean = sum(vote.get(language, 0.0) for vote in votes) / len(votes)
+    if heard.language == language or (heard.confidence or 0.0) < CLEARLY or mean > HARDLY:
+        return None
+    return f"Parts of the recording sound like '{heard.language}', not '{language}': their words may be wrong."
 
 
 def _span_at(speech: Sequence[Span], seconds: float) -> Span:

@@ -15,7 +15,7 @@ from typing import Any
 from gpu_jobs.audio import Recording
 from gpu_jobs.chunks import Span, WindowRules, plan_windows
 from gpu_jobs.transcribe import LanguageChoice, Passage, SecondsDone, Transcription
-from gpu_jobs.transcribe.language import WINDOWS_OF_CHECK, check_language, decide_language, language_windows
+from gpu_jobs.transcribe.language import WINDOWS_OF_CHECK, decide_language, doubt_language, language_windows
 from gpu_jobs.transcribe.whisper_decoding import (
     Asked,
     decode_again,
@@ -38,6 +38,9 @@ six seconds is where it begins to make things up."""
 BATCH_SIZE = 8
 BATCHES_AT_ONCE = 2
 """The library computes the features of all the windows it is given before the first word: this bounds its memory."""
+
+UNSURE_CONFIDENCE = 0.5
+"""A chunk that the model is less sure of is listened to for another language; good speech is above 0.7."""
 
 MAX_HOTWORD_TOKENS = 220
 """Half of Whisper's 448 positions, less the few that every prompt needs; the library cuts longer ones mid-word."""
@@ -77,10 +80,7 @@ class WhisperTranscriber:
     def choose_language(
         self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
     ) -> LanguageChoice:
-        """The language asked for, with a doubt where there is reason for one, else a majority of windows.
-
-        Raises JobFailure language_unsupported or engine_failed.
-        """
+        """The language asked for, else a majority of windows. Raises JobFailure language_unsupported, engine_failed."""
         if not speech:
             return LanguageChoice(language=options.language)
         with self._lock:
@@ -112,6 +112,10 @@ class WhisperTranscriber:
                 batch = windows[first : first + step]
                 passages += self._transcribe_batch(model, recording, batch, asked)
                 on_progress(batch[-1].end_seconds)
+            if _is_unsure(passages):  # as it is in a language that is not spoken
+                votes = _votes(model, recording, language_windows(speech, WINDOWS_OF_CHECK))
+                doubt = doubt_language(language, votes)
+                warnings = (*warnings, doubt) if doubt else warnings
         return Transcription(engine=engine, language=language, passages=tuple(passages), warnings=warnings)
 
     def transcribe_again(
@@ -179,6 +183,11 @@ def _why_not_loaded(name: str) -> str:
     )
 
 
+def _is_unsure(passages: Sequence[Passage]) -> bool:
+    known = [passage.confidence for passage in passages if passage.confidence is not None]
+    return bool(known) and sum(known) / len(known) < UNSURE_CONFIDENCE
+
+
 def _decided(model: Any, recording: Recording, speech: Sequence[Span], asked: str) -> str:
     """The language of a chunk: given, since it was decided for the whole recording, unless this is all there is."""
     if asked and asked in model.supported_languages:
@@ -195,7 +204,7 @@ def _language(model: Any, recording: Recording, speech: Sequence[Span], asked: s
     if asked:
         if asked not in model.supported_languages:
             raise JobFailure("language_unsupported", f"The speech model does not know the language '{asked}'.")
-        return check_language(asked, _votes(model, recording, language_windows(speech, WINDOWS_OF_CHECK)))
+        return LanguageChoice(language=asked)
     return decide_language(_votes(model, recording, language_windows(speech)))
 
 
