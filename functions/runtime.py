@@ -15,6 +15,10 @@ from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# Services of the API's requests.
+_OFTEN = ("keys", "submissions", "results")
+_SELDOM = ("accounts", "usage", "uploads", "repeats", "transcriptions", "exports", "endpoints")
+
 
 @cache
 def services() -> Services:
@@ -22,14 +26,20 @@ def services() -> Services:
     return bootstrap(Settings.from_environment(os.environ))
 
 
+def is_for_snapshot() -> bool:
+    """True where Lambda starts this process to keep a snapshot of it (SnapStart): nobody waits for that."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+
+
 def warm_up(services: Services) -> None:
     """Make what every request needs: botocore reads megabytes of service descriptions for each client.
 
-    In a cold start somebody is waiting, and most requests are polls, which need DynamoDB only. Before a snapshot nobody
-    waits, and what is made then costs no request anything: so everything is.
+    In a cold start somebody is waiting, and most requests are polls, which need DynamoDB only. What is made before a
+    snapshot costs no request anything: so everything is.
     """
-    services.make_clients(everything=os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start")
-    for name in ("keys", "submissions", "results"):
+    everything = is_for_snapshot()
+    services.make_clients(everything=everything)
+    for name in (*_OFTEN, *(_SELDOM if everything else ())):
         getattr(services, name)
 
 

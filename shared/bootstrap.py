@@ -1,4 +1,8 @@
-"""The one place that wires a process: settings in, services out. Each is built when first asked for."""
+"""The one place that wires a process: settings in, services out. Each is built when first asked for.
+
+What only some processes need, or few requests of the API, is imported when it is built: nobody waits for the rest of it
+in a cold start.
+"""
 
 from __future__ import annotations
 
@@ -11,38 +15,33 @@ from shared.adapters import system
 from shared.adapters.aws import AwsClients
 from shared.adapters.dynamodb.accounts import AccountStore, KeyStore
 from shared.adapters.dynamodb.credits import LedgerStore
-from shared.adapters.dynamodb.deliveries import DeliveryStore
-from shared.adapters.dynamodb.endpoints import EndpointStore
 from shared.adapters.dynamodb.jobs import JobStore
 from shared.adapters.dynamodb.requests import RequestStore
 from shared.adapters.dynamodb.usage import UsageStore
 from shared.adapters.eventbridge import EventBus
-from shared.adapters.http import HttpClient
-from shared.adapters.modal_runner import ModalRunner
-from shared.adapters.queue_runner import QueueRunner
 from shared.adapters.s3 import Bucket
 from shared.adapters.s3_uploads import UploadBucket
 from shared.adapters.sqs import Queue
 from shared.services.accounts import Accounts
-from shared.services.audits import Audits
 from shared.services.credits import Credits
-from shared.services.endpoints import Endpoints
-from shared.services.exports import Exports
 from shared.services.holds import Holds
 from shared.services.jobs import JobPolicy, JobPorts, Jobs, Runner
 from shared.services.keys import KeyPorts, Keys
-from shared.services.repeats import Repeats
 from shared.services.requests import Requests
 from shared.services.results import Results
 from shared.services.submissions import Submissions
-from shared.services.sweeps import Sweeps
-from shared.services.transcriptions import Transcriptions
-from shared.services.uploads import Uploads
-from shared.services.webhooks import WebhookPorts, Webhooks
 from shared.settings import Settings
 
 if TYPE_CHECKING:
+    from shared.services.audits import Audits
     from shared.services.drops import DropPorts
+    from shared.services.endpoints import Endpoints
+    from shared.services.exports import Exports
+    from shared.services.repeats import Repeats
+    from shared.services.sweeps import Sweeps
+    from shared.services.transcriptions import Transcriptions
+    from shared.services.uploads import Uploads
+    from shared.services.webhooks import WebhookPorts, Webhooks
 
 
 class Services:
@@ -107,7 +106,7 @@ class Services:
 
     @cached_property
     def drop_ports(self) -> DropPorts:
-        """What the drop folder needs. Only its function has to import it."""
+        """What the drop folder needs."""
         from shared.services.drops import DropPorts
 
         return DropPorts(
@@ -128,6 +127,8 @@ class Services:
     @cached_property
     def uploads(self) -> Uploads:
         """Recordings that clients send straight into the bucket."""
+        from shared.services.uploads import Uploads
+
         return Uploads(self.bucket, self.upload_bucket, system.utc_now, system.new_id)
 
     @cached_property
@@ -148,6 +149,8 @@ class Services:
     @cached_property
     def repeats(self) -> Repeats:
         """Jobs made of earlier ones."""
+        from shared.services.repeats import Repeats
+
         return Repeats(self._job_ports, self.submissions)
 
     @cached_property
@@ -207,25 +210,38 @@ class Services:
     @cached_property
     def webhooks(self) -> Webhooks:
         """Results on their way to customers."""
+        from shared.services.webhooks import Webhooks
+
         return Webhooks(self._webhook_ports, self.jobs, self.results)
 
     @cached_property
     def endpoints(self) -> Endpoints:
         """Webhook endpoints and the log of deliveries."""
+        from shared.services.endpoints import Endpoints
+
         return Endpoints(self._webhook_ports, self.webhooks, system.new_id)
 
     @cached_property
     def transcriptions(self) -> Transcriptions:
         """Jobs as their owners handle them."""
+        from shared.services.transcriptions import Transcriptions
+
         return Transcriptions(self._job_ports, self.jobs, self.results)
 
     @cached_property
     def exports(self) -> Exports:
         """Transcripts as files."""
+        from shared.services.exports import Exports
+
         return Exports(self.results, self.bucket)
 
     @cached_property
     def _webhook_ports(self) -> WebhookPorts:
+        from shared.adapters.dynamodb.deliveries import DeliveryStore
+        from shared.adapters.dynamodb.endpoints import EndpointStore
+        from shared.adapters.http import HttpClient
+        from shared.services.webhooks import WebhookPorts
+
         return WebhookPorts(
             endpoints=EndpointStore(self._aws.dynamodb, self.settings.webhook_endpoints_table),
             deliveries=DeliveryStore(self._aws.dynamodb, self.settings.webhook_deliveries_table),
@@ -239,16 +255,24 @@ class Services:
     @cached_property
     def sweeps(self) -> Sweeps:
         """The repair crew."""
+        from shared.services.sweeps import Sweeps
+
         return Sweeps(self.jobs)
 
     @cached_property
     def audits(self) -> Audits:
         """The auditor."""
+        from shared.services.audits import Audits
+
         return Audits(self.accounts, self.credits, self.jobs)
 
     def _runner(self) -> Runner:
         if self.settings.runner == "queue":
+            from shared.adapters.queue_runner import QueueRunner
+
             return QueueRunner(self.work_queue)
+        from shared.adapters.modal_runner import ModalRunner
+
         secret = self.settings.modal_token_secret_arn
         return ModalRunner(self.settings.modal_app, self._aws.secrets if secret else None, secret)
 

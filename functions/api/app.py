@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -10,33 +11,23 @@ from collections.abc import Callable
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions import runtime
 from functions.api import errors
-from functions.api.routes import (
-    account,
-    docs,
-    exports,
-    keys,
-    languages,
-    openai,
-    progress,
-    repeats,
-    sources,
-    transcribe,
-    transcriptions,
-    uploads,
-    webhooks,
-)
+from functions.api.routes import transcribe
 from shared import logs
 from shared.bootstrap import Services
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(services: Callable[[], Services]) -> FastAPI:
+def create_app(services: Callable[[], Services], *, everything: bool = True) -> FastAPI:
     """The app. ``services`` is called when a request first needs them.
+
+    Without ``everything`` it begins with the routes that submit and poll, which nearly all requests are for, and takes
+    in the others when a request first asks for what these have not: for a process whose start somebody waits for.
 
     FastAPI's own documentation pages load scripts from a CDN, so they stay off; docs/openapi.json is the document.
     """
@@ -44,6 +35,31 @@ def create_app(services: Callable[[], Services]) -> FastAPI:
     app.state.services = services
     errors.install(app)
     app.include_router(transcribe.router, prefix="/api/v1")
+    if everything:
+        _include_others(app)
+    else:
+        app.router.routes.append(_OtherRoutes(app))
+    app.add_middleware(Envelope)
+    return app
+
+
+def _include_others(app: FastAPI) -> None:
+    # Imported here: they are most of the code, and their models of requests half of the time.
+    from functions.api.routes import (
+        account,
+        docs,
+        exports,
+        keys,
+        languages,
+        openai,
+        progress,
+        repeats,
+        sources,
+        transcriptions,
+        uploads,
+        webhooks,
+    )
+
     app.include_router(openai.router, prefix="/v1")
     app.include_router(sources.router, prefix="/api/v1")
     app.include_router(uploads.router, prefix="/api/v1")
@@ -56,8 +72,24 @@ def create_app(services: Callable[[], Services]) -> FastAPI:
     app.include_router(exports.router, prefix="/api/v1")
     app.include_router(webhooks.router, prefix="/api/v1")
     app.include_router(docs.router)
-    app.add_middleware(Envelope)
-    return app
+
+
+class _OtherRoutes(BaseRoute):
+    """Stands at the end of an app's routes, and is nobody's: who comes to it has found nothing, and brings the others.
+
+    They are put behind it, in the list that the router is looking through, so it goes on to them.
+    """
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app, self._lock, self._are_there = app, threading.Lock(), False
+
+    def matches(self, _scope: Scope) -> tuple[Match, Scope]:
+        """No."""
+        with self._lock:
+            if not self._are_there:
+                _include_others(self._app)
+                self._are_there = True
+        return Match.NONE, {}
 
 
 def from_environment() -> FastAPI:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functions import startup  # isort: skip - before everything else
 
+import importlib
 import json
 import logging
 from typing import Any
@@ -22,7 +23,12 @@ logger = logging.getLogger(__name__)
 # Lambda gives a starting process more CPU than a request gets: clients are made now, not by the first customer.
 _services = runtime.services()
 runtime.warm_up(_services)
-_app = Mangum(create_app(lambda: _services), lifespan="off", exclude_headers=["content-length"])
+_fastapi = create_app(lambda: _services, everything=runtime.is_for_snapshot())
+_app = Mangum(_fastapi, lifespan="off", exclude_headers=["content-length"])
+if runtime.is_for_snapshot():
+    _fastapi.openapi()  # FastAPI takes a route apart when it is first asked for: now, all of them
+    for _name in ("shared.adapters.downloads", "shared.adapters.pinned", "shared.adapters.probing.probe"):
+        importlib.import_module(_name)  # what a recording is measured with
 
 
 @traced

@@ -6,21 +6,27 @@ import base64
 import gzip
 import importlib
 import json
+import pkgutil
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import requests
 import uvicorn
+from starlette.testclient import TestClient
 
 from functions import runtime
+from functions.api import routes as api_routes
 from functions.api.app import create_app
+from functions.api.openapi import document
 from shared.bootstrap import Services
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Segment, Word
@@ -215,3 +221,63 @@ def test_a_function_loads_nothing_it_does_not_need(cloud: Cloud, function: str) 
     heavy = {"modal", "yt_dlp", "numpy", "av", "aws_xray_sdk", "requests", "moto"}
     web = {"fastapi", "starlette", "pydantic", "mangum", "python_multipart"}
     assert not modules & (heavy if function == "ApiFunction" else heavy | web)
+
+
+SELDOM = {
+    *("functions.api.routes.account", "functions.api.routes.transcriptions", "functions.api.routes.uploads"),
+    *("functions.api.routes.openai", "functions.api.routes.webhooks", "functions.api.webhook_schemas"),
+    *("shared.services.endpoints", "shared.services.exports", "shared.services.repeats", "shared.services.uploads"),
+    *("shared.services.transcriptions", "shared.services.webhooks", "shared.domain.deliveries", "shared.adapters.http"),
+    *("shared.adapters.downloads", "shared.adapters.probing.probe"),
+}
+NEVER_IN_THE_API = {"shared.services.audits", "shared.services.drops", "shared.services.sweeps"}
+
+
+def loaded_by_the_api(cloud: Cloud, **more: str) -> set[str]:
+    environment = next(each.environment for each in cloud.created.functions if each.logical_id == "ApiFunction")
+    credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+    return loaded_by("functions.api.handler", {**environment, **credentials, **more})
+
+
+def test_a_start_that_somebody_waits_for_loads_what_submits_and_polls_need(cloud: Cloud) -> None:
+    modules = loaded_by_the_api(cloud)
+    assert "functions.api.routes.transcribe" in modules
+    assert not modules & (SELDOM | NEVER_IN_THE_API)
+
+
+def test_before_a_snapshot_everything_is_loaded(cloud: Cloud) -> None:
+    modules = loaded_by_the_api(cloud, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
+    routes = {f"functions.api.routes.{module.name}" for module in pkgutil.iter_modules(api_routes.__path__)}
+    assert modules >= routes | SELDOM
+    assert not modules & NEVER_IN_THE_API
+
+
+def test_addresses_whose_code_comes_later_are_there_at_the_first_request(handler: Any) -> None:
+    paths = document(create_app(runtime.services))["paths"]
+    operations = [(method.upper(), path) for path, each in paths.items() for method in each]
+    assert len(operations) > 30
+    for method, path in reversed(operations):  # none but those of the last one's kind were asked for when it comes
+        answer = handler(event(method, re.sub("{.*?}", "x", path), {"Host": "api.example"}), None)
+        assert answer["statusCode"] == 401, (method, path)
+    assert handler(event("GET", "/openapi.json", {"Host": "api.example"}), None)["statusCode"] == 200
+
+
+def test_an_address_or_a_method_that_there_is_not_is_refused_at_the_first_request(handler: Any) -> None:
+    refused = handler(event("PUT", "/api/v1/transcribe/x/", {"Host": "api.example"}), None)
+    assert (refused["statusCode"], refused["headers"]["allow"]) == (405, "DELETE, GET, PATCH")
+    assert handler(event("GET", "/api/v1/nothing/", {"Host": "api.example"}), None)["statusCode"] == 404
+
+
+def test_the_first_requests_at_once_find_every_route_once(services: Services) -> None:
+    app = create_app(lambda: services, everything=False)
+    at_once = threading.Barrier(8)
+
+    def ask(path: str) -> int:
+        with TestClient(app) as client:
+            at_once.wait(10)
+            return client.get(path).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(ask, ["/api/v1/languages/", "/api/v1/webhooks/"] * 4)) == {401}
+    assert app.openapi()["paths"] == create_app(lambda: services).openapi()["paths"]
+    assert len(app.routes) == len(create_app(lambda: services).routes) + 1

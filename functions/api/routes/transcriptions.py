@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.api import schemas
 from functions.api.deps import MayRead, MayTranscribe, ServicesDep
+from functions.api.described import Described
 from functions.api.fields import Fields, quote
 from functions.api.pages import PAGE_PARAMETERS, query_fields, read_cursor, read_limit
 from functions.api.results import find_job, job_response
@@ -55,7 +56,7 @@ _SUMMARY: dict[str, Any] = {
 JobPath = Annotated[str, Path(alias="id", description="The transcription.")]
 
 
-class TranscriptionSummary(BaseModel):
+class TranscriptionSummary(Described):
     """One transcription of a list."""
 
     model_config = ConfigDict(json_schema_extra={"example": _SUMMARY})
@@ -74,7 +75,7 @@ class TranscriptionSummary(BaseModel):
     expires_at: datetime = Field(description="When it is deleted.")
 
 
-class TranscriptionList(BaseModel):
+class TranscriptionList(Described):
     """A page of transcriptions, newest first."""
 
     model_config = ConfigDict(
@@ -107,14 +108,14 @@ class TranscriptionUpdate(BaseModel):
     speakers: list[SpeakerChange] = Field(min_length=1, max_length=200)
 
 
-class DeletedObject(BaseModel):
+class DeletedObject(Described):
     """Something that is gone."""
 
     key: str
     size_bytes: int
 
 
-class Deletion(BaseModel):
+class Deletion(Described):
     """The receipt of a deletion: everything that was removed."""
 
     model_config = ConfigDict(
