@@ -13,9 +13,12 @@ from shared.settings import Settings
 from tests.infra.policies import read_calls, refused
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def no_call_is_refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """moto checks no policies: a missing permission would first be seen on AWS."""
+    """moto checks no policies: a missing permission would first be seen on AWS.
+
+    For each module by itself: stacks of other tests, whose templates are not ours, may follow in this process.
+    """
     folder = tmp_path_factory.mktemp("calls")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LOCAL_STACK_CALLS", str(folder))

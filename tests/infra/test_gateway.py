@@ -266,7 +266,7 @@ def test_slow_and_broken_clients_do_not_stop_the_others(small_stack: SmallStack)
         b"GET /x HTTP/1.1\r\nHost: h\r\nbad header\r\n\r\n",
         b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
-        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
         b"GET /x HTTP/1.1\r\nHost: h:port\r\nConnection: close\r\n\r\n",
         b"GET /x HTTP/1.1\r\nHost: h/x\r\nConnection: close\r\n\r\n",
     ],
