@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions import runtime
 from functions.api import errors
-from functions.api.routes import transcribe
+from functions.api.routes import sources, transcribe, uploads
 from shared import logs
 from shared.bootstrap import Services
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 def create_app(services: Callable[[], Services], *, everything: bool = True) -> FastAPI:
     """The app. ``services`` is called when a request first needs them.
 
-    Without ``everything`` it begins with the routes that submit and poll, which nearly all requests are for, and takes
+    Without ``everything`` it begins with the routes that upload, submit and poll, which most requests want, and takes
     in the others when a request first asks for what these have not: for a process whose start somebody waits for.
 
     FastAPI's own documentation pages load scripts from a CDN, so they stay off; docs/openapi.json is the document.
@@ -35,6 +35,8 @@ def create_app(services: Callable[[], Services], *, everything: bool = True) -> 
     app.state.services = services
     errors.install(app)
     app.include_router(transcribe.router, prefix="/api/v1")
+    app.include_router(sources.router, prefix="/api/v1")
+    app.include_router(uploads.router, prefix="/api/v1")
     if everything:
         _include_others(app)
     else:
@@ -54,15 +56,11 @@ def _include_others(app: FastAPI) -> None:
         openai,
         progress,
         repeats,
-        sources,
         transcriptions,
-        uploads,
         webhooks,
     )
 
     app.include_router(openai.router, prefix="/v1")
-    app.include_router(sources.router, prefix="/api/v1")
-    app.include_router(uploads.router, prefix="/api/v1")
     app.include_router(account.router, prefix="/api/v1")
     app.include_router(keys.router, prefix="/api/v1")
     app.include_router(languages.router, prefix="/api/v1")

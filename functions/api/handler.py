@@ -20,6 +20,12 @@ from shared import logs
 logs.configure("api")
 logger = logging.getLogger(__name__)
 
+# Imported by the few requests that need them, and before a snapshot.
+_LATE = (
+    *("shared.adapters.downloads", "shared.adapters.pinned", "shared.adapters.probing.probe"),
+    *("functions.api.openapi", "functions.api.reference"),
+)
+
 # Lambda gives a starting process more CPU than a request gets: clients are made now, not by the first customer.
 _services = runtime.services()
 runtime.warm_up(_services)
@@ -27,8 +33,8 @@ _fastapi = create_app(lambda: _services, everything=runtime.is_for_snapshot())
 _app = Mangum(_fastapi, lifespan="off", exclude_headers=["content-length"])
 if runtime.is_for_snapshot():
     _fastapi.openapi()  # FastAPI takes a route apart when it is first asked for: now, all of them
-    for _name in ("shared.adapters.downloads", "shared.adapters.pinned", "shared.adapters.probing.probe"):
-        importlib.import_module(_name)  # what a recording is measured with
+    for _name in _LATE:
+        importlib.import_module(_name)
 
 
 @traced

@@ -28,6 +28,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -46,7 +47,6 @@ TARGETS = {API: 1.10}
 EVENT_TARGET = 0.60
 WARM_TARGET_MS = 2.0
 HEAVY = ("fastapi", "pydantic", "mangum", "boto3", "aws_lambda_powertools", "modal", "aws_xray_sdk", "numpy")
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -201,9 +201,10 @@ class _Function:
             self.__exit__()
             raise RuntimeError(f"{self._handler} did not start")
         self.init_ms = (time.perf_counter() - started) * 1000
-        status = open(f"/proc/{self._process.pid}/stat").read().rpartition(")")[2].split()
-        self.cpu_ms = (int(status[11]) + int(status[12])) * 1000 / TICKS
-        self.rss_mb = int(status[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        process = Path(f"/proc/{self._process.pid}")
+        nanoseconds = [int(file.read_text().split()[0]) for file in process.glob("task/*/schedstat")]
+        self.cpu_ms = sum(nanoseconds) / 1e6
+        self.rss_mb = int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
         return self
 
     def __exit__(self, *_: object) -> None:
