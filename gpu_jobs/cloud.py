@@ -15,10 +15,11 @@ from pathlib import Path
 
 from gpu_jobs import remote
 from gpu_jobs.chunk_work import ChunkEngines
+from gpu_jobs.crew import Crew
 from gpu_jobs.diarize import Diarizer
 from gpu_jobs.engines import EngineSet, build_chunk_engines, build_diarizer, build_engines, read_engine_settings
 from gpu_jobs.fanout import ChunkShelf
-from gpu_jobs.pipeline import Crew, SpeechPipeline
+from gpu_jobs.pipeline import SpeechPipeline
 from gpu_jobs.planner import GPUS, FleetPlan, plan_fleet
 from gpu_jobs.remote import Calls, RemoteChunks, RemoteDiarizer, Values
 from gpu_jobs.run import Worker

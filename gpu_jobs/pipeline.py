@@ -7,27 +7,21 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
-from gpu_jobs import channels
 from gpu_jobs.audio import AudioLimits, Recording, decode_recording
-from gpu_jobs.channels import turns_by_channel
-from gpu_jobs.chunk_work import ChunkEngines, OwnProcess, Stopwatch
+from gpu_jobs.chunk_work import Stopwatch
 from gpu_jobs.chunks import Span, plan_chunks
-from gpu_jobs.diarize import SpeakerCount
+from gpu_jobs.crew import Crew, CrewOrEngines, own_crew
 from gpu_jobs.engines import EngineSet
 from gpu_jobs.fanout import (
     ChunkOrder,
-    ChunkRunner,
     ChunkShelf,
     NoShelf,
     merge_results,
@@ -36,47 +30,15 @@ from gpu_jobs.fanout import (
     total_seconds,
 )
 from gpu_jobs.merge import cut_segments, in_order, name_speakers
-from gpu_jobs.planner import FleetPlan
+from gpu_jobs.progress import OnMeasured, OnProgress, Progress
 from gpu_jobs.rebuild import NO_SUMMARY, with_summary, with_turns
+from gpu_jobs.speakers import SpeakerSearch, doubts_about_number
 from gpu_jobs.speech import find_speech
-from gpu_jobs.transcribe import LanguageChoice, Passage, SecondsDone
+from gpu_jobs.transcribe import LanguageChoice, Passage
 from shared.domain.options import TranscriptionOptions
-from shared.domain.transcripts import Coverage, Engines, Segment, Speaker, Summary, Transcript, Turn, WorkPlan
+from shared.domain.transcripts import Coverage, Engines, Segment, Speaker, Summary, Transcript, WorkPlan
 
 logger = logging.getLogger(__name__)
-
-OnProgress = Callable[[str, float, float], None]
-"""Called as ``on_progress(stage, completed_seconds, total_seconds)``; what it raises ends the work and passes through.
-
-Both are audio seconds of work over all stages, each stage weighted by what it costs: completed never falls, and reaches
-total. Stages are 'transcribing', 'diarizing' and 'summarizing'.
-"""
-
-OnMeasured = Callable[[float], None]
-"""Told the real length in seconds, once the recording is decoded and before any engine starts; what it raises ends the
-work and passes through."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
-    """Who does the work: chunks may go to other processes or machines, and so may the speakers."""
-
-    engines: EngineSet
-    chunks: ChunkRunner
-    diarizes_beside: bool = False
-    """True where the speakers are found elsewhere, or while workers transcribe."""
-    expects: Callable[[float], FleetPlan] | None = None
-    """What a recording of so many seconds should take, where that is planned."""
-
-
-CrewOrEngines = Crew | EngineSet
-
-
-def own_crew(engines: EngineSet) -> Crew:
-    """Everything in this process, one thing after the other."""
-    return Crew(
-        engines=engines, chunks=OwnProcess(ChunkEngines(transcriber=engines.transcriber, aligner=engines.aligner))
-    )
 
 
 class SpeechPipeline:
@@ -116,16 +78,16 @@ class SpeechPipeline:
         """``base`` with its speakers found anew in its recording. Raises JobFailure and what ``on_progress`` raises."""
         clock, crew = Stopwatch(), self._crew_for(shelf or NoShelf())
         with self._decoded(path, clock) as recording:
-            progress = _Progress({"diarizing": 1.0}, recording.duration_seconds, on_progress)
+            progress = Progress({"diarizing": 1.0}, recording.duration_seconds, on_progress)
             speech = find_speech(recording)
-            with _Speakers(recording, speech, crew, options, progress, clock) as speakers_work:
+            with SpeakerSearch(recording, speech, crew, options, progress, clock) as speakers_work:
                 turns = speakers_work.turns() or ()
         return with_turns(base, turns, speakers_work.engine, clock.seconds)
 
     def summarize_again(self, base: Transcript, on_progress: OnProgress, shelf: ChunkShelf | None = None) -> Transcript:
         """``base`` with a new summary; its speakers keep their names. Raises whatever the summariser raises."""
         clock, crew = Stopwatch(), self._crew_for(shelf or NoShelf())
-        progress = _Progress({"summarizing": 1.0}, base.duration_seconds, on_progress)
+        progress = Progress({"summarizing": 1.0}, base.duration_seconds, on_progress)
         progress.of("summarizing")(0.0)
         with clock.timing("summarizing"):
             notes = crew.engines.summarizer.summarize(base.segments, base.language)
@@ -153,32 +115,6 @@ class _Run:
     shelf: ChunkShelf
 
 
-class _Progress:
-    """Turns the seconds done of each stage into one figure that only grows."""
-
-    def __init__(self, weights: dict[str, float], duration_seconds: float, on_progress: OnProgress) -> None:
-        self._weights = weights
-        self._duration_seconds = duration_seconds
-        self._on_progress = on_progress
-        self._done = dict.fromkeys(weights, 0.0)
-        self._lock = threading.Lock()
-
-    def of(self, stage: str) -> SecondsDone:
-        """The hook of one stage."""
-
-        def report(seconds_done: float) -> None:
-            with self._lock:
-                self._done[stage] = max(self._done[stage], min(seconds_done, self._duration_seconds))
-                completed = sum(self._done[name] * weight for name, weight in self._weights.items())
-            self._on_progress(stage, completed, self._duration_seconds * sum(self._weights.values()))
-
-        return report
-
-    def finish(self, stage: str) -> None:
-        """The stage is over, whatever it reported."""
-        self.of(stage)(self._duration_seconds)
-
-
 def transcribe_recording(
     recording: Recording,
     options: TranscriptionOptions,
@@ -190,16 +126,16 @@ def transcribe_recording(
     crew = crew if isinstance(crew, Crew) else own_crew(crew)
     engines, run = crew.engines, run or _Run(Stopwatch(), NoShelf())
     clock = run.clock
-    progress = _Progress(_weights(options, engines), recording.duration_seconds, on_progress)
+    progress = Progress(_weights(options, engines), recording.duration_seconds, on_progress)
     progress.of("transcribing")(0.0)
     with clock.timing("finding_speech"):
         speech = find_speech(recording)
-    with _Speakers(recording, speech, crew, options, progress, clock) as speakers_work:
+    with SpeakerSearch(recording, speech, crew, options, progress, clock) as speakers_work:
         spoken = _transcribe(recording, speech, options, crew, progress, run)
         progress.finish("transcribing")
         turns = speakers_work.turns()
     segments, speakers = name_speakers(cut_segments(spoken.passages, turns, spoken.language), turns or ())
-    warnings = [*recording.warnings, *spoken.warnings, *_doubts_about_number(options, turns)]
+    warnings = [*recording.warnings, *spoken.warnings, *doubts_about_number(options, turns)]
     summary = None
     if options.summary:
         with clock.timing("summarizing"):
@@ -222,17 +158,6 @@ def transcribe_recording(
         language_confidence=spoken.language_confidence,
         plan=_work_plan(recording, crew, clock),
     )
-
-
-def _doubts_about_number(options: TranscriptionOptions, turns: Sequence[Turn] | None) -> list[str]:
-    """A warning where the engine found another number of speakers than the customer knows there are."""
-    found = len({turn.speaker_id for turn in turns or ()})
-    least = options.num_speakers or options.min_speakers or 0
-    most = options.num_speakers or options.max_speakers or found
-    if not found or least <= found <= most:
-        return []
-    asked = str(least) if found < least else str(most)
-    return [f"The speaker engine could tell {found} voices apart, not the {asked} that were asked for."]
 
 
 def _work_plan(recording: Recording, crew: Crew, clock: Stopwatch) -> WorkPlan | None:
@@ -267,7 +192,7 @@ def _transcribe(
     speech: tuple[Span, ...],
     options: TranscriptionOptions,
     crew: Crew,
-    progress: _Progress,
+    progress: Progress,
     run: _Run,
 ) -> _Spoken:
     """Decide the language, plan, have every chunk transcribed, merge."""
@@ -300,72 +225,6 @@ def _asked_language(options: TranscriptionOptions, crew: Crew) -> LanguageChoice
     return crew.engines.transcriber.choose_language(silence, (), options)
 
 
-class _Speakers:
-    """Who speaks when: beside the transcription in a thread of its own, or when the turns are asked for."""
-
-    def __init__(
-        self,
-        recording: Recording,
-        speech: tuple[Span, ...],
-        crew: Crew,
-        options: TranscriptionOptions,
-        progress: _Progress,
-        clock: Stopwatch,
-    ) -> None:
-        self._recording, self._speech, self._options = recording, speech, options
-        self._crew, self._progress, self._clock = crew, progress, clock
-        self._executor = ThreadPoolExecutor(1, "speakers")
-        self._future: Future[tuple[Turn, ...]] | None = None
-        self._count = SpeakerCount(
-            num_speakers=options.num_speakers, min_speakers=options.min_speakers, max_speakers=options.max_speakers
-        )
-        self._stopped = False
-        self.engine = crew.engines.diarizer.engine
-        """What found the turns."""
-
-    def __enter__(self) -> Self:
-        if self._options.diarization and self._crew.diarizes_beside:
-            self._future = self._executor.submit(self._diarize)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped = True
-        self._executor.shutdown(cancel_futures=True)
-
-    def turns(self) -> tuple[Turn, ...] | None:
-        """The turns, or None where nobody asked for them."""
-        if not self._options.diarization:
-            return None
-        return self._future.result() if self._future else self._diarize()
-
-    def _diarize(self) -> tuple[Turn, ...]:
-        on_progress = self._progress.of("diarizing")
-
-        def report(seconds: float) -> None:
-            if self._stopped:
-                raise InterruptedError("the transcription has ended badly")
-            on_progress(seconds)
-
-        with self._clock.timing("diarizing"):
-            report(0.0)
-            turns = self._turns_of_channels()
-            if turns is None:
-                diarizer = self._crew.engines.diarizer
-                turns = diarizer.diarize(self._recording, report, self._count) if self._speech else ()
-            self._progress.finish("diarizing")
-        return turns
-
-    def _turns_of_channels(self) -> tuple[Turn, ...] | None:
-        """Where each speaker has a channel and nobody says that there are others than two."""
-        count = self._count
-        if count.num_speakers not in {None, 2} or (count.min_speakers or 2) > 2 or (count.max_speakers or 2) < 2:
-            return None
-        turns = turns_by_channel(self._recording.levels, self._speech)
-        if turns is not None:
-            self.engine = channels.ENGINE
-        return turns
-
-
 def _weights(options: TranscriptionOptions, engines: EngineSet) -> dict[str, float]:
     weights = {"transcribing": engines.transcriber.weight}
     if options.diarization:
@@ -380,7 +239,7 @@ def _summarize(
     speakers: tuple[Speaker, ...],
     language: str,
     crew: Crew,
-    progress: _Progress,
+    progress: Progress,
     warnings: list[str],
 ) -> tuple[Summary | None, tuple[Speaker, ...]]:
     """A summary, or None with a warning: it is an extra and never costs the customer the transcript.

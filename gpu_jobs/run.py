@@ -17,7 +17,7 @@ from typing import Protocol, Self
 
 from gpu_jobs.fanout import ChunkFailed, ChunkShelf
 from gpu_jobs.fetch import Fetcher, FetchSettings
-from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.shelf import BucketShelf
 from shared import logs
 from shared.adapters.s3 import ObjectMissing

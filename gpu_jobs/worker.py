@@ -15,8 +15,9 @@ import sys
 import threading
 from collections.abc import Callable
 
+from gpu_jobs.crew import Crew
 from gpu_jobs.engines import build_engines, read_engine_settings
-from gpu_jobs.pipeline import Crew, SpeechPipeline
+from gpu_jobs.pipeline import SpeechPipeline
 from gpu_jobs.pool import ProcessPool
 from gpu_jobs.run import RunEnd, Worker, run_job
 from shared import logs

@@ -23,8 +23,9 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel
 
 from gpu_jobs.audio import SAMPLE_RATE_HZ, decode_recording
 from gpu_jobs.chunk_work import CHUNK_SECONDS, ChunkEngines, OwnProcess
+from gpu_jobs.crew import Crew
 from gpu_jobs.engines import EngineSettings, build_engines
-from gpu_jobs.pipeline import Crew, SpeechPipeline
+from gpu_jobs.pipeline import SpeechPipeline
 from gpu_jobs.transcribe.whisper import BATCH_SIZE
 from shared.domain.options import TranscriptionOptions
 from tests import sounds

@@ -21,10 +21,11 @@ import numpy as np
 
 from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording, decode_recording
 from gpu_jobs.chunks import Span, plan_chunks
+from gpu_jobs.crew import Crew
 from gpu_jobs.diarize import SpeakerCount
 from gpu_jobs.engines import EngineSet, EngineSettings, build_engines
 from gpu_jobs.fanout import ChunkOrder, ChunkResult, OnResult
-from gpu_jobs.pipeline import Crew, SpeechPipeline
+from gpu_jobs.pipeline import SpeechPipeline
 from gpu_jobs.planner import GPUS, FleetPlan, plan_fleet
 from gpu_jobs.transcribe import LanguageChoice, Passage, SecondsDone
 from shared.domain.options import TranscriptionOptions

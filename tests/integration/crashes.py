@@ -15,7 +15,7 @@ from typing import Any
 
 import boto3
 
-from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.rebuild import with_summary, with_turns
 from gpu_jobs.run import Worker, run_job
 from shared.adapters.aws import AwsClients

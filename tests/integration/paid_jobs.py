@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 from fastapi.testclient import TestClient
 
-from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.rebuild import with_summary, with_turns
 from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services

@@ -18,7 +18,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions import ingest
-from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.run import RunEnd, Worker, run_job
 from infra.local import template
 from shared.bootstrap import Services

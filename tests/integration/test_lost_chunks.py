@@ -14,9 +14,10 @@ from gpu_jobs.align import Aligner
 from gpu_jobs.audio import Recording
 from gpu_jobs.chunk_work import ChunkEngines, OwnProcess
 from gpu_jobs.chunks import Span, WindowRules
+from gpu_jobs.crew import Crew
 from gpu_jobs.diarize.moonshine import MoonshineDiarizer
 from gpu_jobs.engines import EngineSet
-from gpu_jobs.pipeline import Crew, SpeechPipeline
+from gpu_jobs.pipeline import SpeechPipeline
 from gpu_jobs.run import RunEnd, Worker, run_job
 from gpu_jobs.transcribe import LanguageChoice, Passage, Transcription
 from infra.admin.__main__ import main

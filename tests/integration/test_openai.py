@@ -16,7 +16,7 @@ import uvicorn
 
 from functions.api.app import create_app
 from functions.api.routes import openai as route
-from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.run import Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.accounts import Scope

@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gpu_jobs.fetch import Fetcher, FetchSettings
-from gpu_jobs.pipeline import OnMeasured, OnProgress
+from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId

@@ -20,11 +20,12 @@ from gpu_jobs.audio import Recording, decode_recording
 from gpu_jobs.chunk_work import ChunkEngines
 from gpu_jobs.chunks import Span
 from gpu_jobs.cloud import Fleet, crew_of
+from gpu_jobs.crew import Crew
 from gpu_jobs.devices import device_of
 from gpu_jobs.diarize import SpeakerCount
 from gpu_jobs.engines import EngineSet, EngineSettings, build_chunk_engines, build_engines
 from gpu_jobs.fanout import ChunkFailed
-from gpu_jobs.pipeline import Crew, SpeechPipeline, transcribe_recording
+from gpu_jobs.pipeline import SpeechPipeline, transcribe_recording
 from gpu_jobs.planner import GPUS, FleetPlan, plan_fleet
 from gpu_jobs.remote import AUDIO, Calls, RemoteChunks, RemoteDiarizer
 from gpu_jobs.shelf import BucketShelf

@@ -1,0 +1,33 @@
+"""Who does the work on a recording, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gpu_jobs.chunk_work import ChunkEngines, OwnProcess
+from gpu_jobs.engines import EngineSet
+from gpu_jobs.fanout import ChunkRunner
+from gpu_jobs.planner import FleetPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """Who does the work: chunks may go to other processes or machines, and so may the speakers."""
+
+    engines: EngineSet
+    chunks: ChunkRunner
+    diarizes_beside: bool = False
+    """True where the speakers are found elsewhere, or while workers transcribe."""
+    expects: Callable[[float], FleetPlan] | None = None
+    """What a recording of so many seconds should take, where that is planned."""
+
+
+CrewOrEngines = Crew | EngineSet
+
+
+def own_crew(engines: EngineSet) -> Crew:
+    """Everything in this process, one thing after the other."""
+    return Crew(
+        engines=engines, chunks=OwnProcess(ChunkEngines(transcriber=engines.transcriber, aligner=engines.aligner))
+    )
