@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from gpu_jobs.fetch_apart import fetch_apart
+from gpu_jobs.fetch_site import is_known_site
+from gpu_jobs.sources import (
+    SNIFF_BYTES,
+    UPLOAD_INSTEAD,
+    Fetched,
+    IsPage,
+    OnBytes,
+    SiteOrder,
+    check_length,
+    check_media,
+    source_failure,
+)
 from shared.adapters.downloads import Download, DownloadFailure, DownloadLimits, DownloadProblem, Downloads
-from shared.adapters.guard_proxy import Upstream
+from shared.adapters.guard_proxy import Upstream, guard_proxy
 from shared.adapters.pinned import GuardedConnector
-from shared.adapters.probing.probe import NotMedia, probe
-from shared.adapters.probing.source import ByteSource
 from shared.domain.errors import JobFailure
 
 logger = logging.getLogger(__name__)
 
-SNIFF_BYTES = 256 * 1024  # a web page or a playlist is told from media before the rest is fetched
 TRIES = 3
 PAUSE_SECONDS = 1.0
-PLAYLIST = "a playlist"
-WEB_PAGE = "a web page or an XML file"
-
-OnBytes = Callable[[int], None]
-"""Called with the number of bytes fetched so far; what it raises ends the fetch and passes through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +65,6 @@ class FetchSettings:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
-    """A recording that has come."""
-
-    path: Path
-    filename: str
-    content_type: str
-    size_bytes: int
-
-
-class IsPage(Exception):
-    """The address answers with a web page: there may be a player on it."""
-
-
 class Fetcher:
     """Fetches recordings."""
 
@@ -89,14 +80,12 @@ class Fetcher:
         return fetched
 
     def _fetch(self, url: str, folder: Path, on_bytes: OnBytes) -> Fetched:
-        from gpu_jobs import fetch_site
-
-        if not fetch_site.is_known_site(url):
+        if not is_known_site(url):
             try:
                 return self._fetch_file(url, folder / "recording", on_bytes)
             except IsPage:
                 logger.info("source_is_page")
-        return fetch_site.fetch(self, url, folder, on_bytes)
+        return self._fetch_from_site(url, folder, on_bytes)
 
     def _fetch_file(self, url: str, path: Path, on_bytes: OnBytes) -> Fetched:
         """A file, tried again when its server breaks off. Raises JobFailure, IsPage."""
@@ -112,6 +101,39 @@ class Fetcher:
                     raise source_failure(failure) from failure
                 time.sleep(PAUSE_SECONDS * attempt)
         raise AssertionError("the last try returns or raises")
+
+    def _fetch_from_site(self, url: str, folder: Path, on_bytes: OnBytes) -> Fetched:
+        """What the page plays, audio alone where the site has it so. Raises JobFailure."""
+        settings = self.settings
+        with guard_proxy(self.connector, settings.proxy) as proxy:
+            order = SiteOrder(
+                url=url,
+                folder=str(folder.absolute()),
+                proxy=proxy,
+                cookies=settings.cookies,
+                max_bytes=settings.max_bytes,
+                max_duration_seconds=settings.max_duration_seconds,
+                max_seconds=settings.max_seconds,
+                page_seconds=min(settings.page_seconds, settings.max_seconds),
+                max_memory_bytes=settings.max_memory_bytes,
+            )
+            return _as_fetched(folder, fetch_apart(order, on_bytes))
+
+
+def _as_fetched(folder: Path, title: str) -> Fetched:
+    files = [path for path in folder.glob("site.*") if path.suffix not in {".part", ".ytdl"}]
+    if len(files) != 1:
+        raise JobFailure("source_too_large", f"The recording is too large or did not come whole. {UPLOAD_INSTEAD}")
+    path = files[0]
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            check_media(file.read(SNIFF_BYTES), size_bytes)
+        except IsPage as error:
+            raise JobFailure("source_not_media", "The site sent a page instead of the recording.") from error
+    return Fetched(
+        path=path, filename=f"{title}{path.suffix}", content_type="application/octet-stream", size_bytes=size_bytes
+    )
 
 
 def _keep(download: Download, path: Path, on_bytes: OnBytes) -> int:
@@ -138,85 +160,3 @@ def _head(chunks: Iterator[bytes]) -> bytes:
         if len(head) >= SNIFF_BYTES:
             break
     return head
-
-
-def check_media(head: bytes, size_bytes: int | None = None) -> None:
-    """Return when the bytes may begin a recording. Raises JobFailure naming what they are, IsPage for a page."""
-    try:
-        probe(ByteSource(lambda offset, length: head[offset : offset + length], size_bytes or len(head)))
-    except NotMedia as problem:
-        if problem.looks_like == WEB_PAGE:
-            raise IsPage from problem
-        if problem.looks_like == PLAYLIST:
-            raise JobFailure(
-                "source_is_playlist",
-                "The address is a playlist or stream list, not a recording. Please give the address of one recording.",
-            ) from problem
-        if problem.looks_like != "unknown data":  # the decoder knows more formats than the probe
-            raise JobFailure(
-                "source_not_media",
-                f"The address leads to {problem.looks_like}, not to audio or video. "
-                "Please check that it opens the recording itself.",
-            ) from problem
-
-
-def check_length(path: Path, max_duration_seconds: float) -> None:
-    """Return unless the recording's headers say that it is too long; what they do not tell, decoding does."""
-    with path.open("rb") as file:
-        try:
-            seconds = probe(ByteSource.of_file(file)).duration_seconds
-        except NotMedia:
-            return
-    if seconds is not None and seconds > max_duration_seconds:
-        raise too_long(max_duration_seconds)
-
-
-def too_long(max_duration_seconds: float) -> JobFailure:
-    """The failure of a recording that is longer than a job can take."""
-    return JobFailure(
-        "source_too_long",
-        f"The recording is longer than {max_duration_seconds / 3600:g} hours, the most one job can take. "
-        "Please split it and upload the parts.",
-    )
-
-
-_WHAT_NEXT = {
-    DownloadProblem.FORBIDDEN_ADDRESS: (
-        "source_forbidden",
-        "The address cannot be fetched: {why} Please give a public http or https address, or upload the file.",
-    ),
-    DownloadProblem.NOT_FOUND: (
-        "source_not_found",
-        "There is nothing at the address: {why} Please check it, or upload the file.",
-    ),
-    DownloadProblem.FORBIDDEN: (
-        "source_forbidden",
-        "The address is not open to us: {why} Please share it publicly or give a signed link, or upload the file.",
-    ),
-    DownloadProblem.BLOCKED: (
-        "source_blocked",
-        "The site turned us away as a robot: {why} Please try again later, or download the file and upload it.",
-    ),
-    DownloadProblem.TOO_LARGE: (
-        "source_too_large",
-        "The recording is too large: {why} Please upload it with POST /api/v1/uploads/, or give an audio-only version.",
-    ),
-    DownloadProblem.TIMEOUT: (
-        "source_timeout",
-        "The recording did not come in time: {why} Please try again later, or upload the file.",
-    ),
-    DownloadProblem.LIVE: (
-        "source_is_live",
-        "The address cannot be transcribed: {why} Please send it once the recording is there.",
-    ),
-    DownloadProblem.BROKEN: (
-        "source_timeout",
-        "The recording did not come through after several tries: {why} Please try again later, or upload the file.",
-    ),
-}
-
-
-def source_failure(failure: DownloadFailure) -> JobFailure:
-    """The failure as the customer reads it, with what to do next."""
-    code, text = _WHAT_NEXT[failure.problem]
-    return JobFailure(code, text.format(why=str(failure)))

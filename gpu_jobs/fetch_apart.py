@@ -16,10 +16,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from gpu_jobs.fetch_site import download
+from gpu_jobs.sources import SiteOrder
 from shared.domain.errors import JobFailure
 
 TICK_SECONDS = 0.5  # how soon a run notices that it must stop
@@ -29,21 +31,6 @@ _CODE = "from gpu_jobs.fetch_apart import child; child()"
 
 _GAVE_UP = "The site took too long to give the recording. Please download the recording and upload the file."
 _TOO_MUCH = "The site's answer was too large to be read. Please download the recording and upload the file."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteOrder:
-    """What the process is to fetch, and within which limits. ``page_seconds`` end before the first of the bytes."""
-
-    url: str
-    folder: str
-    proxy: str = field(repr=False)
-    cookies: str | None = field(default=None, repr=False)  # in Netscape's format
-    max_bytes: int
-    max_duration_seconds: float
-    max_seconds: float
-    page_seconds: float
-    max_memory_bytes: int  # of each process
 
 
 def fetch_apart(order: SiteOrder, on_bytes: Callable[[int], None]) -> str:
@@ -81,13 +68,12 @@ def child() -> None:
     _limit(resource.RLIMIT_DATA, order.max_memory_bytes)
     _limit(resource.RLIMIT_FSIZE, order.max_bytes + 1024**2)
     _limit(resource.RLIMIT_CPU, int(order.max_seconds) + 1)  # should nobody be left to end it
-    from gpu_jobs import fetch_site
 
     def say(**values: Any) -> None:
         words.write(json.dumps(values) + "\n")
 
     try:
-        title = fetch_site.download(order, lambda count: say(bytes=count))
+        title = download(order, lambda count: say(bytes=count))
     except JobFailure as failure:
         say(code=failure.code, message=failure.message)
     except MemoryError:

@@ -7,40 +7,34 @@ wants a JavaScript runtime (deno) in the image.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gpu_jobs.fetch_apart import SiteOrder, fetch_apart
-from shared.adapters.guard_proxy import guard_proxy
+from gpu_jobs.sources import UPLOAD_INSTEAD, OnBytes, SiteOrder, too_long
 from shared.domain.errors import JobFailure
-
-if TYPE_CHECKING:
-    from gpu_jobs.fetch import Fetched, Fetcher, OnBytes
 
 logger = logging.getLogger(__name__)
 
 SOCKET_SECONDS = 30
-_NEXT = "Please download the recording and upload the file."
 # What yt-dlp says, as far as it matters to the customer: first match wins.
 _REASONS = (
     (r"confirm you.{0,3}re not a bot|captcha|too many requests|429|rate.?limit|cloudflare|blocked|unusual traffic",
-     "source_blocked", f"The site turned us away as a robot. Please try again later. {_NEXT}"),
+     "source_blocked", f"The site turned us away as a robot. Please try again later. {UPLOAD_INSTEAD}"),
     (r"live event|is live|premieres? in|not yet started|will begin in",
      "source_is_live", "The address is a live stream. Please send it once the recording is there."),
     (r"drm", "source_forbidden", "The recording is protected against copying, so it cannot be fetched."),
     (r"private|members.only|log ?in|sign in|password|in your country|geo.?restrict|premium|paid|403",
-     "source_forbidden", f"The site does not show the recording to everybody. Please make it public. {_NEXT}"),
+     "source_forbidden", f"The site does not show the recording to everybody. Please make it public. {UPLOAD_INSTEAD}"),
     (r"unavailable|does not exist|not found|404|410|removed|deleted|no longer|terminated|name or service not known",
      "source_not_found", "There is no recording at the address. Please check it."),
     (r"larger than max-filesize|file too large|cannot allocate memory|memoryerror",
-     "source_too_large", f"The recording is too large. {_NEXT}"),
+     "source_too_large", f"The recording is too large. {UPLOAD_INSTEAD}"),
     (r"timed? ?out|connection reset|remote end closed|temporary failure|5\d\d:",
-     "source_timeout", f"The recording did not come in time. Please try again later. {_NEXT}"),
+     "source_timeout", f"The recording did not come in time. Please try again later. {UPLOAD_INSTEAD}"),
     (r"unsupported url|no video formats|no media|unable to extract|no suitable|is not a valid url",
      "source_not_media", "No recording was found at the address. Please give one that opens the recording itself."),
 )  # fmt: skip
@@ -53,24 +47,6 @@ class _TooLarge(Exception):
 def is_known_site(url: str) -> bool:
     """True when yt-dlp has an extractor made for this site."""
     return any(extractor.suitable(url) for extractor in _extractors())
-
-
-def fetch(fetcher: Fetcher, url: str, folder: Path, on_bytes: OnBytes) -> Fetched:
-    """The recording that the page plays, audio alone where the site has it so. Raises JobFailure (``source_…``)."""
-    settings = fetcher.settings
-    with contextlib.ExitStack() as stack:
-        order = SiteOrder(
-            url=url,
-            folder=str(folder.absolute()),
-            proxy=stack.enter_context(guard_proxy(fetcher.connector, settings.proxy)),
-            cookies=settings.cookies,
-            max_bytes=settings.max_bytes,
-            max_duration_seconds=settings.max_duration_seconds,
-            max_seconds=settings.max_seconds,
-            page_seconds=min(settings.page_seconds, settings.max_seconds),
-            max_memory_bytes=settings.max_memory_bytes,
-        )
-        return _fetched(folder, fetch_apart(order, on_bytes))
 
 
 def download(order: SiteOrder, on_bytes: OnBytes) -> str:
@@ -87,7 +63,7 @@ def download(order: SiteOrder, on_bytes: OnBytes) -> str:
     except yt_dlp.utils.YoutubeDLError as error:
         raise _failure(error) from error
     except _TooLarge as error:
-        raise JobFailure("source_too_large", f"The recording is too large. {_NEXT}") from error
+        raise JobFailure("source_too_large", f"The recording is too large. {UPLOAD_INSTEAD}") from error
     return str(info.get("title") or "recording")[:200]
 
 
@@ -146,8 +122,6 @@ def _check_kind(info: dict[str, Any] | None) -> None:
 
 
 def _check(info: dict[str, Any] | None, max_duration_seconds: float) -> None:
-    from gpu_jobs.fetch import too_long
-
     _check_kind(info)
     assert info is not None
     if info.get("is_live") or info.get("live_status") in {"is_live", "is_upcoming", "post_live"}:
@@ -156,30 +130,12 @@ def _check(info: dict[str, Any] | None, max_duration_seconds: float) -> None:
         raise too_long(max_duration_seconds)
 
 
-def _fetched(folder: Path, title: str) -> Fetched:
-    from gpu_jobs.fetch import Fetched, IsPage, check_media
-
-    files = [path for path in folder.glob("site.*") if path.suffix not in {".part", ".ytdl"}]
-    if len(files) != 1:
-        raise JobFailure("source_too_large", f"The recording is too large or did not come whole. {_NEXT}")
-    path = files[0]
-    size_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        try:
-            check_media(file.read(256 * 1024), size_bytes)
-        except IsPage as error:
-            raise JobFailure("source_not_media", "The site sent a page instead of the recording.") from error
-    return Fetched(
-        path=path, filename=f"{title}{path.suffix}", content_type="application/octet-stream", size_bytes=size_bytes
-    )
-
-
 def _failure(error: Exception) -> JobFailure:
     text = _plain(error)
     for pattern, code, message in _REASONS:
         if re.search(pattern, text, re.IGNORECASE):
             return JobFailure(code, message)
-    return JobFailure("source_not_media", f"The site's recording could not be fetched. {_NEXT}")
+    return JobFailure("source_not_media", f"The site's recording could not be fetched. {UPLOAD_INSTEAD}")
 
 
 def _plain(error: Exception) -> str:

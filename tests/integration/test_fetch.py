@@ -15,7 +15,8 @@ from yt_dlp import YoutubeDL
 from yt_dlp.utils import DownloadError, ExtractorError, GeoRestrictedError, UnsupportedError
 
 from gpu_jobs import fetch_apart, fetch_site
-from gpu_jobs.fetch import Fetched, Fetcher, FetchSettings
+from gpu_jobs.fetch import Fetcher, FetchSettings
+from gpu_jobs.sources import Fetched, SiteOrder
 from shared.adapters.pinned import GuardedConnector
 from shared.domain.errors import JobFailure
 from tests.integration.web_servers import Reply, site
@@ -201,7 +202,7 @@ def test_the_sites_program_knows_no_secret_of_ours(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(
         fetch_apart, "_CODE", "import json, os; print(json.dumps({'title': ' '.join(sorted(os.environ))}))"
     )
-    order = fetch_apart.SiteOrder(
+    order = SiteOrder(
         url="x",
         folder=str(tmp_path),
         proxy="",
@@ -275,7 +276,7 @@ def test_cookies_come_from_the_environment_or_a_file_and_reach_the_site(tmp_path
 
     assert from_text.cookies == from_file.cookies == cookies
     assert "abc" not in repr(from_text)
-    order = fetch_apart.SiteOrder(
+    order = SiteOrder(
         url="x",
         folder=str(tmp_path / "work"),
         proxy="http://127.0.0.1:1",
