@@ -1,7 +1,7 @@
 """Models that describe answers and are never used to make one.
 
 FastAPI would build a validator for each answer of each route as it is declared, tens of milliseconds of every cold
-start. Routes name these models by reference instead, and openapi.py writes them out.
+start. Routes only name these models, and openapi.py writes them out: no start has to make them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 REFERENCE = "#/components/schemas/{model}"
-_named: dict[str, type[BaseModel]] = {}
+MODELS: dict[str, type[BaseModel]] = {}  # all there are by now
 
 
 class Described(BaseModel):
@@ -19,17 +19,15 @@ class Described(BaseModel):
 
     model_config = ConfigDict(defer_build=True)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        MODELS[cls.__name__] = cls
 
-def json_content(*models: type[BaseModel], example: Any = None) -> dict[str, Any]:
-    """The `content` of an answer that is one of ``models``."""
-    _named.update({model.__name__: model for model in models})
-    references = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
+
+def json_content(*models: str, example: Any = None) -> dict[str, Any]:
+    """The `content` of an answer that is one of ``models``, by their names."""
+    references = [{"$ref": REFERENCE.format(model=model)} for model in models]
     described: dict[str, Any] = {"schema": references[0] if len(references) == 1 else {"anyOf": references}}
     if example is not None:
         described["example"] = example
     return {"application/json": described}
-
-
-def named_models() -> list[type[BaseModel]]:
-    """Every model that an answer names."""
-    return list(_named.values())

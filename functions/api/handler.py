@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 # Imported by the few requests that need them, and before a snapshot.
 _LATE = (
     *("shared.adapters.downloads", "shared.adapters.pinned", "shared.adapters.probing.probe"),
-    *("functions.api.openapi", "functions.api.reference"),
+    *("shared.domain.transcript_values", "functions.api.openapi", "functions.api.reference"),
 )
 
 # Lambda gives a starting process more CPU than a request gets: clients are made now, not by the first customer.

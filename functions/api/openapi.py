@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from functions.api.described import REFERENCE, named_models
+from functions.api import schemas_answers  # noqa: F401 - its models are in MODELS now
+from functions.api.described import MODELS, REFERENCE
 from functions.api.examples import EXAMPLES
 
 DESCRIPTION = """\
@@ -28,9 +29,12 @@ def document(app: FastAPI) -> dict[str, Any]:
         # Answers 422 by FastAPI's own validation; ours is a 400, and its 422 is about an Idempotency-Key.
         if "HTTPValidationError" in json.dumps(operation["responses"].get("422", {})):
             del operation["responses"]["422"]
+        for answer in operation["responses"].values():
+            if answer["description"] in MODELS:
+                answer["description"] = (MODELS[answer["description"]].__doc__ or "").strip()
     for name in ("HTTPValidationError", "ValidationError"):
         described["components"]["schemas"].pop(name, None)
-    _, definitions = models_json_schema([(model, "serialization") for model in named_models()], ref_template=REFERENCE)
+    _, definitions = models_json_schema([(model, "serialization") for model in MODELS.values()], ref_template=REFERENCE)
     described["components"]["schemas"] |= definitions["$defs"]
     for name, example in EXAMPLES.items():
         schema = described["components"]["schemas"][name]

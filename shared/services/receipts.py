@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.domain.amounts import to_credits
 from shared.domain.jobs import ComputeUse, Job
 from shared.domain.pricing import NANODOLLARS
-from shared.domain.transcripts import Engines
+
+if TYPE_CHECKING:
+    from shared.domain.transcripts import Engines
 
 DOLLAR_DIGITS = 9
 

@@ -7,16 +7,17 @@ import hashlib
 import json
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.adapters.s3 import Bucket, Link, ObjectMissing
 from shared.domain.amounts import to_credits
 from shared.domain.errors import NotFound
 from shared.domain.ids import AccountId, AttemptId, JobId
 from shared.domain.jobs import Job, JobState, export_key, result_key
-from shared.domain.transcript_values import from_values, to_values, word_rows
-from shared.domain.transcripts import Coverage, Segment, Transcript, Word
 from shared.services.receipts import receipt_view
+
+if TYPE_CHECKING:
+    from shared.domain.transcripts import Coverage, Segment, Transcript, Word
 
 CONTENT_TYPE = "application/gzip"
 LINK_LIFE = timedelta(hours=1)
@@ -36,6 +37,8 @@ class Results:
 
     def put(self, account_id: AccountId, job_id: JobId, name: str, transcript: Transcript) -> str:
         """Store a job's transcript under a name of its own; its key."""
+        from shared.domain.transcript_values import to_values, word_rows
+
         key = result_key(account_id, job_id, AttemptId(name))
         # One line for what every answer needs, one for the words: who needs none of them never parses them.
         parts = to_values(transcript), word_rows(transcript)
@@ -51,6 +54,8 @@ class Results:
 
     def at(self, key: str, *, words: bool = True) -> Transcript:
         """The transcript under a key. Raises NotFound."""
+        from shared.domain.transcript_values import from_values  # not at start: most polls find a job at work
+
         try:
             body = self._bucket.get(key)
         except ObjectMissing as error:

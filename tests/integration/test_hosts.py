@@ -226,6 +226,7 @@ def test_a_function_loads_nothing_it_does_not_need(cloud: Cloud, function: str) 
 SELDOM = {
     *("functions.api.routes.account", "functions.api.routes.openai", "functions.api.routes.transcriptions"),
     *("functions.api.routes.webhooks", "functions.api.webhook_schemas", "functions.api.openapi"),
+    *("functions.api.schemas_answers", "functions.api.schemas_account", "shared.domain.transcripts"),
     *("shared.services.endpoints", "shared.services.exports", "shared.services.repeats"),
     *("shared.services.transcriptions", "shared.services.webhooks", "shared.domain.deliveries", "shared.adapters.http"),
     *("shared.adapters.downloads", "shared.adapters.probing.probe"),

@@ -28,13 +28,13 @@ MOST_USAGE_ROWS = 20_000  # 4 MB: what an answer of Lambda can hold
 router = APIRouter(tags=["Account"])
 
 
-@router.get("/account/", summary="Balance and limits", responses=answers(200, schemas_account.AccountView))
+@router.get("/account/", summary="Balance and limits", responses=answers(200, "AccountView"))
 def show(principal: MayRead, services: ServicesDep) -> JSONResponse:
     """What the account has, what is held for its jobs, and its limits."""
     return JSONResponse(_account_view(principal, services))
 
 
-@router.patch("/account/", summary="Change the account", responses=answers(200, schemas_account.AccountView))
+@router.patch("/account/", summary="Change the account", responses=answers(200, "AccountView"))
 def update(principal: MayManage, services: ServicesDep, wish: schemas_account.AccountUpdate) -> JSONResponse:
     """Set for how long transcriptions are kept that don't say themselves; it holds half a minute later at the latest.
 
@@ -76,7 +76,7 @@ def _account_view(principal: Principal, services: Services) -> dict[str, Any]:
 @router.get(
     "/account/ledger/",
     summary="Every movement of credits",
-    responses=answers(200, schemas_account.LedgerPage),
+    responses=answers(200, "LedgerPage"),
     openapi_extra={"parameters": schemas_account.LEDGER_PARAMETERS},
 )
 def ledger(request: Request, principal: MayRead, services: ServicesDep) -> JSONResponse:
@@ -94,7 +94,7 @@ def ledger(request: Request, principal: MayRead, services: ServicesDep) -> JSONR
 @router.get(
     "/account/usage/",
     summary="Usage by day and key",
-    responses=answers(200, schemas_account.Usage),
+    responses=answers(200, "Usage"),
     openapi_extra={"parameters": schemas_account.USAGE_PARAMETERS},
 )
 def usage(request: Request, principal: MayRead, services: ServicesDep) -> JSONResponse:

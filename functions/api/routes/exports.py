@@ -56,7 +56,7 @@ PARAMETERS = [
     summary="Export a transcription as a file",
     response_class=Response,
     responses={
-        **schemas.answers(200, schemas.Transcription, 404, 409),
+        **schemas.answers(200, "Transcription", 404, 409),
         200: {
             "description": "The file.",
             "content": {

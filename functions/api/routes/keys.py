@@ -23,7 +23,7 @@ router = APIRouter(tags=["API keys"])
 KeyIdInPath = Annotated[str, Path(alias="id", description="The key's id (not its secret).")]
 
 
-@router.get("/keys/", summary="List API keys", responses=answers(200, schemas_account.Keys))
+@router.get("/keys/", summary="List API keys", responses=answers(200, "Keys"))
 def list_keys(principal: MayManage, services: ServicesDep) -> JSONResponse:
     """Every key of the account, revoked ones too, never their secrets."""
     return JSONResponse({"keys": [_view(key) for key in services.keys.of_account(principal.account_id)]})
@@ -33,7 +33,7 @@ def list_keys(principal: MayManage, services: ServicesDep) -> JSONResponse:
     "/keys/",
     summary="Make an API key",
     status_code=201,
-    responses=answers(201, schemas_account.NewKey, 409, 413, 415, 422),
+    responses=answers(201, "NewKey", 409, 413, 415, 422),
     openapi_extra={"requestBody": schemas_account.KEY_BODY, "parameters": [IDEMPOTENCY_PARAMETER]},
 )
 def create(
@@ -55,7 +55,7 @@ def create(
     "/keys/{id}/rotate/",
     summary="Replace an API key",
     status_code=201,
-    responses=answers(201, schemas_account.NewKey, 404, 409, 413, 415, 422),
+    responses=answers(201, "NewKey", 404, 409, 413, 415, 422),
     openapi_extra={"requestBody": schemas_account.ROTATE_BODY, "parameters": [IDEMPOTENCY_PARAMETER]},
 )
 def rotate(

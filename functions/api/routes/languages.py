@@ -12,7 +12,7 @@ from shared.domain.languages import languages
 router = APIRouter(tags=["Languages"])
 
 
-@router.get("/languages/", summary="List supported languages", responses=schemas.answers(200, schemas.Languages))
+@router.get("/languages/", summary="List supported languages", responses=schemas.answers(200, "Languages"))
 async def list_languages(_principal: AnyKey) -> JSONResponse:
     """Every language that can be transcribed. The empty code stands for auto-detection."""
     return JSONResponse({"languages": [{"code": code, "name": name} for code, name in languages()]})

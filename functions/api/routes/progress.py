@@ -33,7 +33,7 @@ JobPath = Annotated[str, Path(alias="id", description="The transcription.")]
     summary="Follow a transcription",
     response_class=Response,
     responses={
-        **schemas.answers(200, schemas.Transcription, 404),
+        **schemas.answers(200, "Transcription", 404),
         200: {
             "description": "Server-sent events: `progress` while it is processing, then `completed`, `failed` or "
             "`cancelled`. The streaming host keeps the connection open; behind API Gateway, which cannot, each "

@@ -32,7 +32,7 @@ _FIELDS = frozenset({"stage", "num_speakers", "min_speakers", "max_speakers", "w
     "/transcribe/{id}/retry/",
     summary="Try a failed transcription again",
     status_code=202,
-    responses=schemas.answers(202, schemas.Submitted, 402, 404, 409, 422, 429),
+    responses=schemas.answers(202, "Submitted", 402, 404, 409, 422, 429),
     openapi_extra={"parameters": [schemas.IDEMPOTENCY_PARAMETER]},
 )
 def retry(caller: CallerDep, job_id: JobPath) -> JSONResponse:
@@ -66,7 +66,7 @@ def retry(caller: CallerDep, job_id: JobPath) -> JSONResponse:
     "/transcribe/{id}/rerun/",
     summary="Run one stage again",
     status_code=202,
-    responses=schemas.answers(202, schemas.Submitted, 402, 404, 409, 413, 415, 422, 429) | schemas.QUOTE_ANSWER,
+    responses=schemas.answers(202, "Submitted", 402, 404, 409, 413, 415, 422, 429) | schemas.QUOTE_ANSWER,
     openapi_extra={"requestBody": schemas.RERUN_BODY, "parameters": [schemas.IDEMPOTENCY_PARAMETER]},
 )
 async def rerun(caller: CallerDep, job_id: JobPath) -> JSONResponse:

@@ -35,7 +35,7 @@ _PAGES = ("youtube.com", "youtu.be", "vimeo.com", "soundcloud.com", "tiktok.com"
     "/transcribe/url/",
     summary="Transcribe from a URL",
     status_code=202,
-    responses=schemas.answers(202, schemas.Submitted, 402, 409, 413, 415, 422, 429) | schemas.QUOTE_ANSWER,
+    responses=schemas.answers(202, "Submitted", 402, 409, 413, 415, 422, 429) | schemas.QUOTE_ANSWER,
     openapi_extra={"requestBody": schemas.URL_BODY, "parameters": [schemas.IDEMPOTENCY_PARAMETER]},
 )
 async def create(caller: CallerDep) -> JSONResponse:

@@ -47,7 +47,7 @@ CallerDep = Annotated[Caller, Depends(_caller)]
     "/transcribe/",
     summary="Transcribe a recording",
     status_code=202,
-    responses=schemas.answers(202, schemas.Submitted, 402, 404, 409, 413, 415, 422, 429) | schemas.QUOTE_ANSWER,
+    responses=schemas.answers(202, "Submitted", 402, 404, 409, 413, 415, 422, 429) | schemas.QUOTE_ANSWER,
     openapi_extra={"requestBody": schemas.TRANSCRIPTION_BODY, "parameters": [schemas.IDEMPOTENCY_PARAMETER]},
 )
 async def create(caller: CallerDep, form: Form) -> JSONResponse:
@@ -64,7 +64,7 @@ async def create(caller: CallerDep, form: Form) -> JSONResponse:
 @router.get(
     "/transcribe/{id}/",
     summary="Get a transcription",
-    responses=schemas.answers(200, schemas.Transcription, 404) | schemas.RESULT_REDIRECTS,
+    responses=schemas.answers(200, "Transcription", 404) | schemas.RESULT_REDIRECTS,
     openapi_extra={"parameters": [schemas.SEGMENTS_PARAMETER]},
 )
 def get(

@@ -138,7 +138,7 @@ class Deletion(Described):
 @router.get(
     "/transcribe/",
     summary="List transcriptions",
-    responses=schemas.answers(200, TranscriptionList),
+    responses=schemas.answers(200, "TranscriptionList"),
     openapi_extra={
         "parameters": [
             {
@@ -179,7 +179,7 @@ def list_transcriptions(request: Request, principal: MayRead, services: Services
 @router.patch(
     "/transcribe/{id}/",
     summary="Rename or merge speakers",
-    responses=schemas.answers(200, schemas.Transcription, 404, 409),
+    responses=schemas.answers(200, "Transcription", 404, 409),
 )
 def update_transcription(
     request: Request, principal: MayTranscribe, services: ServicesDep, job_id: JobPath, wish: TranscriptionUpdate
@@ -191,7 +191,7 @@ def update_transcription(
     return job_response(request, services.results, changed, segments=False)
 
 
-@router.delete("/transcribe/{id}/", summary="Delete a transcription", responses=schemas.answers(200, Deletion, 404))
+@router.delete("/transcribe/{id}/", summary="Delete a transcription", responses=schemas.answers(200, "Deletion", 404))
 def delete_transcription(
     request: Request, principal: MayTranscribe, services: ServicesDep, job_id: JobPath
 ) -> JSONResponse:
@@ -207,7 +207,7 @@ def delete_transcription(
 @router.post(
     "/transcribe/{id}/cancel/",
     summary="Cancel a transcription",
-    responses=schemas.answers(200, schemas.Transcription, 404, 409),
+    responses=schemas.answers(200, "Transcription", 404, 409),
 )
 def cancel_transcription(
     request: Request, principal: MayTranscribe, services: ServicesDep, job_id: JobPath

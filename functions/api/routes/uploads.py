@@ -29,7 +29,7 @@ UploadIdPath = Annotated[str, Path(alias="id", description="The upload's id.")]
     "/uploads/",
     summary="Announce an upload",
     status_code=201,
-    responses=schemas.answers(201, schemas_uploads.Upload, *once.REFUSALS),
+    responses=schemas.answers(201, "Upload", *once.REFUSALS),
     openapi_extra={"requestBody": schemas_uploads.ANNOUNCEMENT} | once.DESCRIBED,
 )
 async def plan(
@@ -58,7 +58,7 @@ async def plan(
     return once.respond(answered, form)
 
 
-@router.get("/uploads/{id}/", summary="Get an upload", responses=schemas.answers(200, schemas_uploads.UploadState, 404))
+@router.get("/uploads/{id}/", summary="Get an upload", responses=schemas.answers(200, "UploadState", 404))
 def state(principal: MayTranscribe, services: ServicesDep, upload_id: UploadIdPath) -> JSONResponse:
     """What has arrived: after a break, send what is missing."""
     found = services.uploads.state(principal.account_id, upload_id.lower())
@@ -70,7 +70,7 @@ def state(principal: MayTranscribe, services: ServicesDep, upload_id: UploadIdPa
 @router.post(
     "/uploads/{id}/parts/",
     summary="Get the addresses of parts",
-    responses=schemas.answers(200, schemas_uploads.PartUrls, 404, 409),
+    responses=schemas.answers(200, "PartUrls", 404, 409),
     openapi_extra={"requestBody": schemas_uploads.PART_NUMBERS},
 )
 async def part_urls(
@@ -86,7 +86,7 @@ async def part_urls(
 @router.post(
     "/uploads/{id}/complete/",
     summary="Complete an upload in parts",
-    responses=schemas.answers(200, schemas_uploads.Upload, 404, 409),
+    responses=schemas.answers(200, "Upload", 404, 409),
 )
 def complete(principal: MayTranscribe, services: ServicesDep, upload_id: UploadIdPath) -> JSONResponse:
     """Put the parts together. Missing ones are named; nothing needs to be listed."""

@@ -35,7 +35,7 @@ EndpointPath = Annotated[
 ]
 
 
-@router.get("/webhooks/", summary="List webhook endpoints", responses=schemas.answers(200, wire.WebhookEndpoints))
+@router.get("/webhooks/", summary="List webhook endpoints", responses=schemas.answers(200, "WebhookEndpoints"))
 def list_endpoints(principal: MayManage, services: ServicesDep) -> JSONResponse:
     """The account's endpoints, without their secrets."""
     found = services.endpoints.of_account(principal.account_id)
@@ -46,7 +46,7 @@ def list_endpoints(principal: MayManage, services: ServicesDep) -> JSONResponse:
     "/webhooks/",
     summary="Add a webhook endpoint",
     status_code=201,
-    responses=schemas.answers(201, wire.WebhookEndpoint, *once.REFUSALS),
+    responses=schemas.answers(201, "WebhookEndpoint", *once.REFUSALS),
     openapi_extra=once.DESCRIBED,
 )
 def create_endpoint(
@@ -72,9 +72,7 @@ def create_endpoint(
     return once.respond(made, _secrets(services.endpoints, principal, made))
 
 
-@router.get(
-    "/webhooks/{id}/", summary="Get a webhook endpoint", responses=schemas.answers(200, wire.WebhookEndpoint, 404)
-)
+@router.get("/webhooks/{id}/", summary="Get a webhook endpoint", responses=schemas.answers(200, "WebhookEndpoint", 404))
 def get_endpoint(principal: MayManage, services: ServicesDep, endpoint_id: EndpointPath) -> JSONResponse:
     """One endpoint, with the secrets that are in force."""
     return _shown(services.endpoints, services.endpoints.get(principal.account_id, endpoint_id))
@@ -83,7 +81,7 @@ def get_endpoint(principal: MayManage, services: ServicesDep, endpoint_id: Endpo
 @router.patch(
     "/webhooks/{id}/",
     summary="Change a webhook endpoint",
-    responses=schemas.answers(200, wire.WebhookEndpoint, 404, 409),
+    responses=schemas.answers(200, "WebhookEndpoint", 404, 409),
 )
 def update_endpoint(
     principal: MayManage, services: ServicesDep, endpoint_id: EndpointPath, wish: wire.EndpointUpdate
@@ -107,7 +105,7 @@ def update_endpoint(
     summary="Delete a webhook endpoint",
     status_code=204,
     response_class=Response,
-    responses={**schemas.answers(204, schemas.Error, 404, 409), 204: {"description": "It is gone."}},
+    responses={**schemas.answers(204, "Error", 404, 409), 204: {"description": "It is gone."}},
 )
 def delete_endpoint(principal: MayManage, services: ServicesDep, endpoint_id: EndpointPath) -> Response:
     """Nothing is sent there any more; what was on its way is dropped."""
@@ -118,7 +116,7 @@ def delete_endpoint(principal: MayManage, services: ServicesDep, endpoint_id: En
 @router.post(
     "/webhooks/{id}/rotate-secret/",
     summary="Rotate a signing secret",
-    responses=schemas.answers(200, wire.WebhookEndpoint, 404, *once.REFUSALS),
+    responses=schemas.answers(200, "WebhookEndpoint", 404, *once.REFUSALS),
     openapi_extra=once.DESCRIBED,
 )
 def rotate_secret(
@@ -145,7 +143,7 @@ def rotate_secret(
     "/webhooks/{id}/test/",
     summary="Send a test message",
     status_code=202,
-    responses=schemas.answers(202, wire.WebhookDelivery, 404, *once.REFUSALS),
+    responses=schemas.answers(202, "WebhookDelivery", 404, *once.REFUSALS),
     openapi_extra=once.DESCRIBED,
 )
 def send_test(
@@ -163,7 +161,7 @@ def send_test(
 @router.get(
     "/webhooks/{id}/deliveries/",
     summary="List an endpoint's deliveries",
-    responses=schemas.answers(200, wire.WebhookDeliveries, 404),
+    responses=schemas.answers(200, "WebhookDeliveries", 404),
     openapi_extra={"parameters": PAGE_PARAMETERS},
 )
 def endpoint_deliveries(
@@ -181,7 +179,7 @@ def endpoint_deliveries(
     "/webhooks/{id}/replay/",
     summary="Replay an endpoint's deliveries of a time",
     status_code=202,
-    responses=schemas.answers(202, wire.Replays, 404, *once.REFUSALS),
+    responses=schemas.answers(202, "Replays", 404, *once.REFUSALS),
     openapi_extra=once.DESCRIBED,
 )
 def replay_range(
@@ -213,7 +211,7 @@ def replay_range(
 @router.get(
     "/webhook-deliveries/{id}/",
     summary="Get a delivery",
-    responses=schemas.answers(200, wire.WebhookDelivery, 404),
+    responses=schemas.answers(200, "WebhookDelivery", 404),
 )
 def get_delivery(
     principal: MayManage, services: ServicesDep, delivery_id: Annotated[str, Path(alias="id")]
@@ -226,7 +224,7 @@ def get_delivery(
     "/webhook-deliveries/{id}/replay/",
     summary="Replay a delivery",
     status_code=202,
-    responses=schemas.answers(202, wire.WebhookDelivery, 404, *once.REFUSALS),
+    responses=schemas.answers(202, "WebhookDelivery", 404, *once.REFUSALS),
     openapi_extra=once.DESCRIBED,
 )
 def replay_delivery(
@@ -244,7 +242,7 @@ def replay_delivery(
 @router.get(
     "/transcribe/{id}/deliveries/",
     summary="List a transcription's deliveries",
-    responses=schemas.answers(200, wire.WebhookDeliveries, 404),
+    responses=schemas.answers(200, "WebhookDeliveries", 404),
     openapi_extra={"parameters": PAGE_PARAMETERS},
 )
 def job_deliveries(
