@@ -55,7 +55,7 @@ class SpeechPipeline:
         options: TranscriptionOptions,
         on_progress: OnProgress,
         shelf: ChunkShelf | None = None,
-        on_measured: OnMeasured = lambda _seconds: None,
+        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
     ) -> Transcript:
         """The transcript of a media file. Raises JobFailure, ChunkFailed, and whatever the hooks raise.
 
@@ -64,7 +64,7 @@ class SpeechPipeline:
         clock, shelf = Stopwatch(), shelf or NoShelf()
         crew = self._crew_for(shelf)
         with self._decoded(path, clock) as recording:
-            on_measured(recording.duration_seconds)
+            on_measured(recording.duration_seconds, _work_plan(recording, crew))
             return transcribe_recording(recording, options, crew, on_progress, _Run(clock, shelf))
 
     def diarize_again(
@@ -156,11 +156,15 @@ def transcribe_recording(
         compute_seconds=clock.seconds,
         coverage=spoken.coverage,
         language_confidence=spoken.language_confidence,
-        plan=_work_plan(recording, crew, clock),
+        plan=_with_time_taken(_work_plan(recording, crew), clock),
     )
 
 
-def _work_plan(recording: Recording, crew: Crew, clock: Stopwatch) -> WorkPlan | None:
+def _with_time_taken(plan: WorkPlan | None, clock: Stopwatch) -> WorkPlan | None:
+    return None if plan is None else replace(plan, wall_seconds=round(time.perf_counter() - clock.began, 3))
+
+
+def _work_plan(recording: Recording, crew: Crew) -> WorkPlan | None:
     if crew.expects is None or recording.duration_seconds == 0:
         return None
     plan = crew.expects(recording.duration_seconds)
@@ -170,7 +174,6 @@ def _work_plan(recording: Recording, crew: Crew, clock: Stopwatch) -> WorkPlan |
         chunk_seconds=round(plan.chunk_seconds, 3),
         expected_wall_seconds=plan.wall_seconds,
         expected_cost_usd=plan.dollars,
-        wall_seconds=round(time.perf_counter() - clock.began, 3),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from gpu_jobs.transcribe import SecondsDone
+from shared.domain.transcripts import WorkPlan
 
 OnProgress = Callable[[str, float, float], None]
 """Called as ``on_progress(stage, completed_seconds, total_seconds)``; what it raises ends the work and passes through.
@@ -14,9 +16,13 @@ Both are audio seconds of work over all stages, each stage weighted by what it c
 total. Stages are 'transcribing', 'diarizing' and 'summarizing'.
 """
 
-OnMeasured = Callable[[float], None]
-"""Told the real length in seconds, once the recording is decoded and before any engine starts; what it raises ends the
-work and passes through."""
+
+class OnMeasured(Protocol):
+    """Told the real length, once the recording is decoded and before any engine starts, and how the work will be shared
+    out where that is planned. What it raises ends the work and passes through."""
+
+    def __call__(self, duration_seconds: float, plan: WorkPlan | None = None) -> None:
+        """Take note, or refuse."""
 
 
 class Progress:

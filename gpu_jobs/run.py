@@ -26,7 +26,7 @@ from shared.domain.errors import JobFailure, NotFound, Stale
 from shared.domain.jobs import Job, Progress, Run, Stage, work_prefix
 from shared.domain.options import TranscriptionOptions
 from shared.domain.reruns import Rerun, RerunStage
-from shared.domain.transcripts import Transcript
+from shared.domain.transcripts import Transcript, WorkPlan
 from shared.services.jobs import Jobs
 
 logger = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ def _transcribe(worker: Worker, keeper: LeaseKeeper) -> Transcript:
         shelf = _shelf(worker, keeper)
         try:
             return worker.pipeline.transcribe(
-                path, keeper.job.options, keeper.on_progress, shelf, on_measured=keeper.ensure_hold
+                path, keeper.job.options, keeper.on_progress, shelf, on_measured=keeper.on_measured
             )
         except ChunkFailed as error:
             logger.exception("chunk_failed")
@@ -164,7 +164,7 @@ def _run_stage(worker: Worker, keeper: LeaseKeeper, rerun: Rerun) -> Transcript:
         base = worker.services.results.at(rerun.base_key)
     except NotFound as error:
         raise JobFailure("result_missing", RESULT_MISSING) from error
-    keeper.ensure_hold(base.duration_seconds)
+    keeper.on_measured(base.duration_seconds)
     shelf = _shelf(worker, keeper)
     if rerun.stage is RerunStage.SUMMARY:
         return worker.pipeline.summarize_again(base, keeper.on_progress, shelf)
@@ -227,6 +227,7 @@ class LeaseKeeper:
         self._done = threading.Event()
         self._lost: Stale | None = None
         self._progress = Progress(stage=Stage.FETCHING, percent=0)
+        self._plan: WorkPlan | None = None
         self._thread = threading.Thread(target=copy_context().run, args=(self._keep,), name="lease", daemon=True)
 
     def __enter__(self) -> Self:
@@ -247,10 +248,14 @@ class LeaseKeeper:
         if self._lost is not None:
             raise self._lost
         share = completed_seconds / total_seconds if total_seconds > 0 else 1.0
-        self._progress = Progress(stage=Stage(stage), percent=min(99, int(100 * share)))
+        self._progress = Progress(stage=Stage(stage), percent=min(99, int(100 * share)), plan=self._plan)
 
-    def ensure_hold(self, duration_seconds: float) -> None:
-        """Hold what the real duration costs. Raises JobFailure or Stale."""
+    def on_measured(self, duration_seconds: float, plan: WorkPlan | None = None) -> None:
+        """Hold what the real duration costs; the plan goes into the job with the next beat.
+
+        Raises JobFailure or Stale.
+        """
+        self._plan = plan
         with self._lock:
             self.job = self._jobs.ensure_hold(self.job, self._run, duration_seconds)
 

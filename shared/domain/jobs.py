@@ -19,6 +19,7 @@ from shared.domain.ids import AccountId, AttemptId, EntryId, JobId, KeyId
 from shared.domain.options import TranscriptionOptions
 from shared.domain.pricing import Price
 from shared.domain.reruns import Rerun
+from shared.domain.transcripts import WorkPlan
 
 MAX_RUNS = 5  # starts of a run over all attempts; waiting for a runner never counts
 PATIENCE_LEASES = 10  # how many leases a dispatched job may wait for a runner before its start is asked for again
@@ -113,10 +114,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far the work is, in whole percent of the audio, honest and never backwards."""
+    """How far the work is, in whole percent of the audio, honest and never backwards; and how it is shared out."""
 
     stage: Stage
     percent: int
+    plan: WorkPlan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +159,7 @@ class Job:
     reused_from: JobId | None = None  # the earlier job whose result this one repeats, for nothing
     rerun: Rerun | None = None  # the one stage of an earlier job that this one runs again
     attempt: Attempt | None = None
+    plan: WorkPlan | None = None  # how the work is shared out and what it should take, once a run knows
     outcome: Outcome | None = None
     owes_event: bool = False  # finished, and the bus has not confirmed the event
     sweep_at: datetime | None = None  # when the sweeper looks at the job if nobody else has; None: never again
@@ -305,7 +308,8 @@ def report(job: Job, run: Run, progress: Progress, beat: Beat) -> Job:
     """Note progress and extend the lease. Raises Stale when the run no longer has the job."""
     attempt = replace(_attempt_of(job, run), lease_expires_at=beat.lease_expires_at)
     percent = max(job.progress_percent, progress.percent)  # never walks backwards
-    return replace(job, stage=progress.stage, progress_percent=percent, attempt=attempt, sweep_at=beat.lease_expires_at)
+    noted = replace(job, stage=progress.stage, progress_percent=percent, plan=progress.plan or job.plan)
+    return replace(noted, attempt=attempt, sweep_at=beat.lease_expires_at)
 
 
 def give_back(job: Job, beat: Beat) -> Job:

@@ -67,7 +67,7 @@ class FixedPipeline:
         options: TranscriptionOptions,
         on_progress: OnProgress,
         shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds: None,
+        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
     ) -> Transcript:
         """Always the same words."""
         assert path.read_bytes() == AUDIO

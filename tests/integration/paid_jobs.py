@@ -38,7 +38,7 @@ class Engine:
         options: TranscriptionOptions,
         on_progress: OnProgress,
         shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds: None,
+        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
     ) -> Transcript:
         """The same words, after two seconds of a GPU and one of this machine."""
         assert path.stat().st_size

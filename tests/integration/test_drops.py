@@ -48,7 +48,7 @@ class Pipeline(WholeOnly):
         options: TranscriptionOptions,
         on_progress: OnProgress,
         shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds: None,
+        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
     ) -> Transcript:
         """One minute of talk."""
         assert path.stat().st_size > 0

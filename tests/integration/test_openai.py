@@ -41,7 +41,7 @@ class Pipeline(WholeOnly):
         options: TranscriptionOptions,
         on_progress: OnProgress,
         shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds: None,
+        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
     ) -> Transcript:
         """Two words."""
         if path.stat().st_size < 10_000:

@@ -15,11 +15,12 @@ from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Run
 from shared.domain.options import TranscriptionOptions
-from shared.domain.transcripts import Transcript
+from shared.domain.transcripts import Transcript, WorkPlan
 from tests.integration.conftest import Cloud, Customer
 from tests.integration.paid_jobs import Engine, submit
 
 PATIENCE_SECONDS = 30
+PLAN = WorkPlan(gpu="L4", gpus=3, chunk_seconds=20.0, expected_wall_seconds=15.5, expected_cost_usd=0.0123)
 
 
 class Waiting(Engine):
@@ -35,7 +36,7 @@ class Waiting(Engine):
         options: TranscriptionOptions,
         on_progress: OnProgress,
         shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds: None,
+        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
     ) -> Transcript:
         on_progress("transcribing", 30.0, 60.0)
         assert self.let_go.wait(PATIENCE_SECONDS)
@@ -74,3 +75,35 @@ def test_a_beat_that_was_missed_is_made_up_for_at_once(api: TestClient, funded: 
 
     worker = Worker(services=services, pipeline=engine, stop=threading.Event())
     assert run_job(worker, run, on_beat) is RunEnd.COMPLETED
+
+
+class Planned(Waiting):
+    """Shares its work out over three GPUs, and waits before it goes on."""
+
+    def transcribe(
+        self,
+        path: Path,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: object = None,
+        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
+    ) -> Transcript:
+        on_measured(60.0, PLAN)
+        return super().transcribe(path, options, on_progress, shelf)
+
+
+def test_the_plan_is_in_the_job_while_it_runs(api: TestClient, funded: Customer, cloud: Cloud) -> None:
+    services, engine = cloud.services("SweepFunction"), Planned()
+    run = dispatched(services, funded, submit(api, funded))
+    worker = Worker(services=services, pipeline=engine, stop=threading.Event())
+    ends: list[RunEnd] = []
+    thread = threading.Thread(target=lambda: ends.append(run_job(worker, run)))
+    thread.start()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while services.jobs.get(run.job_id, funded.account_id).plan != PLAN:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    engine.let_go.set()
+    thread.join()
+    ended = services.jobs.get(run.job_id, funded.account_id)
+    assert (ends, ended.plan) == ([RunEnd.COMPLETED], PLAN)

@@ -36,7 +36,7 @@ class Pipeline(WholeOnly):
         options: TranscriptionOptions,
         on_progress: OnProgress,
         shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds: None,
+        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
     ) -> Transcript:
         """The given length of talk."""
         self.heard.append(path.read_bytes())

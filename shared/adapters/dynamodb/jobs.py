@@ -17,6 +17,7 @@ from shared.domain.jobs import Attempt, Caps, ComputeUse, Hold, Job, JobState, O
 from shared.domain.options import Model, TranscriptionOptions
 from shared.domain.pricing import Price
 from shared.domain.reruns import Rerun, RerunStage
+from shared.domain.transcripts import WorkPlan
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -190,6 +191,7 @@ def to_job(item: dict[str, Any]) -> Job:
         reused_from=values.get("reused_from"),
         rerun=None if values.get("rerun") is None else _to_rerun(values["rerun"]),
         attempt=None if attempt is None else _to_attempt(attempt),
+        plan=None if values.get("plan") is None else _to_plan(values["plan"]),
         outcome=None if outcome is None else _to_outcome(outcome),
         owes_event=values["owes_event"],
         sweep_at=to_time_or_none(values.get("sweep_at")),
@@ -221,6 +223,7 @@ def _to_item(job: Job) -> dict[str, Any]:
         "reused_from": job.reused_from,
         "rerun": None if job.rerun is None else _fields(job.rerun),
         "attempt": None if attempt is None else _fields(attempt),
+        "plan": None if job.plan is None else _fields(job.plan),
         "outcome": None if outcome is None else _outcome_fields(outcome),
         "owes_event": job.owes_event,
         "sweep_at": job.sweep_at,
@@ -261,6 +264,16 @@ def _to_attempt(values: dict[str, Any]) -> Attempt:
         run_token=values.get("run_token"),
         runs=int(values["runs"]),
         lease_expires_at=to_time_or_none(values.get("lease_expires_at")),
+    )
+
+
+def _to_plan(values: dict[str, Any]) -> WorkPlan:
+    return WorkPlan(
+        gpu=values["gpu"],
+        gpus=int(values["gpus"]),
+        chunk_seconds=float(values["chunk_seconds"]),
+        expected_wall_seconds=float(values["expected_wall_seconds"]),
+        expected_cost_usd=float(values["expected_cost_usd"]),
     )
 
 

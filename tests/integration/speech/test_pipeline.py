@@ -253,8 +253,8 @@ def test_speakers_and_summary_are_made_again_over_the_words_that_are_there(pipel
 def test_the_real_length_is_told_before_any_engine_starts(pipeline: SpeechPipeline) -> None:
     hook, measured = Hook(), []
 
-    def refuse(seconds: float) -> None:
-        measured.append(seconds)
+    def refuse(duration_seconds: float, plan: object = None) -> None:
+        measured.append(duration_seconds)
         raise JobFailure("insufficient_credits", "too long for the money")
 
     with pytest.raises(JobFailure, match="too long for the money"):
