@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _LATE = (
     *("shared.adapters.downloads", "shared.adapters.pinned", "shared.adapters.probing.probe"),
     *("shared.domain.transcript_values", "functions.api.openapi", "functions.api.reference"),
+    "anyio._backends._asyncio",  # what runs our plain functions in threads
 )
 
 # Lambda gives a starting process more CPU than a request gets: clients are made now, not by the first customer.

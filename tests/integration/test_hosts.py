@@ -234,14 +234,14 @@ SELDOM = {
 NEVER_IN_THE_API = {"shared.services.audits", "shared.services.drops", "shared.services.sweeps"}
 
 
-def loaded_by_the_api(cloud: Cloud, **more: str) -> set[str]:
+def api_environment(cloud: Cloud, **more: str) -> dict[str, str]:
     environment = next(each.environment for each in cloud.created.functions if each.logical_id == "ApiFunction")
     credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
-    return loaded_by("functions.api.handler", {**environment, **credentials, **more})
+    return {**environment, **credentials, **more}
 
 
 def test_a_start_that_somebody_waits_for_loads_what_uploads_submits_and_polls_need(cloud: Cloud) -> None:
-    modules = loaded_by_the_api(cloud)
+    modules = loaded_by("functions.api.handler", api_environment(cloud))
     assert modules >= {
         "functions.api.routes.transcribe",
         "functions.api.routes.sources",
@@ -251,10 +251,23 @@ def test_a_start_that_somebody_waits_for_loads_what_uploads_submits_and_polls_ne
 
 
 def test_before_a_snapshot_everything_is_loaded(cloud: Cloud) -> None:
-    modules = loaded_by_the_api(cloud, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
+    environment = api_environment(cloud, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
+    modules = loaded_by("functions.api.handler", environment)
     routes = {f"functions.api.routes.{module.name}" for module in pkgutil.iter_modules(api_routes.__path__)}
     assert modules >= routes | SELDOM
     assert not modules & NEVER_IN_THE_API
+
+
+def test_after_a_snapshot_the_first_request_loads_nothing_more(cloud: Cloud) -> None:
+    environment = api_environment(cloud, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
+    first = event("GET", "/api/v1/account/", {"Host": "api.example"})
+    code = (
+        "import sys, functions.api.handler as api; before = set(sys.modules); "
+        f"assert api.handler({first}, None)['statusCode'] == 401; print('LATER', *sorted(set(sys.modules) - before))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1].split() == ["LATER"]
 
 
 def test_addresses_whose_code_comes_later_are_there_at_the_first_request(handler: Any) -> None:
