@@ -24,6 +24,7 @@ SAM := $(call tool,sam)
 CHECKOV := $(call tool,checkov)
 PYANNOTE := $(call tool,test-pyannote)
 BENCH := $(call tool,bench)
+BENCH_SPEECH := $(call tool,bench-speech)
 ACCURACY := .venv/.accuracy-$(shell cksum < requirements/accuracy.txt | cut -d' ' -f1)
 export SAM_CLI_TELEMETRY := 0
 
@@ -92,6 +93,10 @@ $(CHECKOV):
 	@infra/setup_tool.sh checkov
 	@touch $@
 
+$(BENCH_SPEECH):
+	@infra/setup_tool.sh bench-speech with-dependencies
+	@touch $@
+
 $(BENCH):
 	@infra/setup_tool.sh bench
 	@touch $@
@@ -146,8 +151,9 @@ bench-intake: setup ## Ways in: 1 GiB through the stack, 200 drops at once, ever
 	@DROP_OBJECTS=200 $(PY) -m pytest -q tests/integration/test_drops.py -k many_at_once
 	@FUZZ_EXAMPLES=5000 $(PY) -m pytest -q tests/unit/test_probing.py tests/unit/test_audio.py tests/integration/test_multipart.py -k 'damage or whatever'
 
-bench-speech: setup ## The whole pipeline beside bare faster-whisper, with weights of true size (ARGS="--size small")
+bench-speech: setup $(BENCH_SPEECH) ## The whole pipeline beside faster-whisper, openai-whisper, whisper.cpp (ARGS="--size small")
 	@$(PY) -m tests.benchmarks.speech $(ARGS)
+	@$(PY) -m tests.benchmarks.speech_others $(ARGS)
 
 bench-gpu: setup ## large-v3 and turbo on this machine's GPU, by batch size, beside bare faster-whisper
 	@$(PY) -m tests.benchmarks.gpu $(ARGS)

@@ -50,7 +50,10 @@ def test_what_is_installed_needs_nothing_of_a_gpu() -> None:
     [
         (("functions", "shared"), LAMBDA_FILES),
         (("gpu_jobs",), ("worker", "tools/pyannote", "tools/vllm")),
-        (("infra", "tests"), (*LAMBDA_FILES, "worker", "dev", "accuracy", "tools/bench", "tools/test-pyannote")),
+        (
+            ("infra", "tests"),
+            (*LAMBDA_FILES, "worker", "dev", "accuracy", "tools/bench", "tools/bench-speech", "tools/test-pyannote"),
+        ),
     ],
     ids=["lambda", "worker", "dev"],
 )
@@ -61,7 +64,7 @@ def test_what_the_code_imports_is_required_by_name(places: tuple[str, ...], file
     for file in python_files(*places):
         for module in imported_modules(file) - sys.stdlib_module_names - {*PACKAGES, "tests", "modal_app"}:
             # What setup leaves out (accuracy.txt, tools/) may not be installed: there the name itself must do.
-            namesakes = {name for name in named if re.split("[-.]", name)[0] == module}
+            namesakes = {name for name in named if module.strip("_") in re.split("[-.]", name)}
             owners = {normal(owner) for owner in distributions.get(module, ())} | namesakes
             assert owners & named or module == "botocore", f"{file.relative_to(ROOT)} imports {module}"
 
