@@ -36,7 +36,8 @@ from gpu_jobs.speakers import SpeakerSearch, doubts_about_number
 from gpu_jobs.speech import find_speech
 from gpu_jobs.transcribe import LanguageChoice, Passage
 from shared.domain.options import TranscriptionOptions
-from shared.domain.transcripts import Coverage, Engines, Segment, Speaker, Summary, Transcript, WorkPlan
+from shared.domain.plans import WorkPlan
+from shared.domain.transcripts import Coverage, Engines, Segment, Speaker, Summary, Transcript
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from gpu_jobs.transcribe import SecondsDone
-from shared.domain.transcripts import WorkPlan
+from shared.domain.plans import WorkPlan
 
 OnProgress = Callable[[str, float, float], None]
 """Called as ``on_progress(stage, completed_seconds, total_seconds)``; what it raises ends the work and passes through.

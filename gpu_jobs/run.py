@@ -25,8 +25,9 @@ from shared.bootstrap import Services
 from shared.domain.errors import JobFailure, NotFound, Stale
 from shared.domain.jobs import Job, Progress, Run, Stage, work_prefix
 from shared.domain.options import TranscriptionOptions
+from shared.domain.plans import WorkPlan
 from shared.domain.reruns import Rerun, RerunStage
-from shared.domain.transcripts import Transcript, WorkPlan
+from shared.domain.transcripts import Transcript
 from shared.services.jobs import Jobs
 
 logger = logging.getLogger(__name__)

@@ -31,3 +31,8 @@ def json_content(*models: str, example: Any = None) -> dict[str, Any]:
     if example is not None:
         described["example"] = example
     return {"application/json": described}
+
+
+def or_empty(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a query parameter that counts as left out when it is blank: HTML forms send all that they have."""
+    return {"anyOf": [schema, {"type": "string", "pattern": r"^\s*$"}]}

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from functions.api.described import or_empty
 from functions.api.fields import Fields, quote
 from shared.domain.cursors import decode_cursor
 from shared.domain.errors import InvalidRequest
@@ -18,7 +19,7 @@ PAGE_PARAMETERS: list[dict[str, Any]] = [
         "name": "limit",
         "in": "query",
         "required": False,
-        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        "schema": or_empty({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}),
         "description": "How many at most.",
     },
     {

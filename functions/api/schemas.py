@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.api.described import json_content
+from functions.api.described import json_content, or_empty
 from functions.api.errors import STATUS_BY_CODE
 from functions.api.fields import MAX_SPEAKERS, MAX_TERM_CHARS, MAX_VOCABULARY_TERMS
 from shared.domain.options import Model
@@ -265,7 +265,7 @@ SEGMENTS_PARAMETER: dict[str, Any] = {
     "name": "segments",
     "in": "query",
     "required": False,
-    "schema": {"type": "boolean", "default": False},
+    "schema": or_empty({"type": "boolean", "default": False}),
     "description": "Include the segments with their times.",
 }
 

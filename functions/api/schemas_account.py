@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from functions.api.described import Described
+from functions.api.described import Described, or_empty
 
 
 class Limits(Described):
@@ -174,10 +174,12 @@ def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any
 
 
 LEDGER_PARAMETERS = [
-    _query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "Entries per page."),
+    _query("limit", or_empty({"type": "integer", "minimum": 1, "maximum": 200, "default": 50}), "Entries per page."),
     _query("cursor", {"type": "string"}, "`next_cursor` of the page before."),
 ]
 USAGE_PARAMETERS = [
-    _query("from", {"type": "string", "format": "date"}, "First day (UTC); 30 days back when left out."),
-    _query("to", {"type": "string", "format": "date"}, "Last day (UTC); today when left out. At most 366 days."),
+    _query("from", or_empty({"type": "string", "format": "date"}), "First day (UTC); 30 days back when left out."),
+    _query(
+        "to", or_empty({"type": "string", "format": "date"}), "Last day (UTC); today when left out. At most 366 days."
+    ),
 ]

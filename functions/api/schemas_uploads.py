@@ -14,8 +14,12 @@ ANNOUNCEMENT = _json(
     {
         "filename": {"type": "string", "example": "interview.mp4"},
         "size": {"type": "integer", "minimum": 1, "maximum": 50_000_000_000, "description": "Bytes, exactly."},
-        "content_type": {"type": "string", "example": "video/mp4"},
-        "multipart": {"type": "boolean", "default": False, "description": "In parts, so that it can be resumed."},
+        "content_type": {"type": ["string", "null"], "example": "video/mp4"},
+        "multipart": {
+            "type": ["boolean", "null"],
+            "default": False,
+            "description": "In parts, so that it can be resumed.",
+        },
     },
     ["filename", "size"],
 )

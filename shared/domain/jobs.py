@@ -17,9 +17,9 @@ from enum import StrEnum
 from shared.domain.errors import Stale
 from shared.domain.ids import AccountId, AttemptId, EntryId, JobId, KeyId
 from shared.domain.options import TranscriptionOptions
+from shared.domain.plans import WorkPlan
 from shared.domain.pricing import Price
 from shared.domain.reruns import Rerun
-from shared.domain.transcripts import WorkPlan
 
 MAX_RUNS = 5  # starts of a run over all attempts; waiting for a runner never counts
 PATIENCE_LEASES = 10  # how many leases a dispatched job may wait for a runner before its start is asked for again

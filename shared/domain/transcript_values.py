@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from shared.domain.transcripts import Coverage, Engines, Segment, Speaker, Summary, Transcript, Word, WorkPlan
+from shared.domain.plans import WorkPlan
+from shared.domain.transcripts import Coverage, Engines, Segment, Speaker, Summary, Transcript, Word
 
 FORMAT = 3
 READABLE = frozenset({1, 2, 3})

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from shared.domain.plans import WorkPlan
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
@@ -92,18 +94,6 @@ class Coverage:
             lost_seconds=round(self.lost_seconds + other.lost_seconds, 3),
             removed_loops=self.removed_loops + other.removed_loops,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkPlan:
-    """How the transcription was shared out, what that was expected to take and cost the operator, and what it took."""
-
-    gpu: str
-    gpus: int
-    chunk_seconds: float
-    expected_wall_seconds: float
-    expected_cost_usd: float
-    wall_seconds: float | None = None  # None: made before it was measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

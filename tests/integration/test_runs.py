@@ -15,7 +15,8 @@ from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Run
 from shared.domain.options import TranscriptionOptions
-from shared.domain.transcripts import Transcript, WorkPlan
+from shared.domain.plans import WorkPlan
+from shared.domain.transcripts import Transcript
 from tests.integration.conftest import Cloud, Customer
 from tests.integration.paid_jobs import Engine, submit
 

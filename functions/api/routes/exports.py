@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from functions.api import schemas
 from functions.api.deps import MayRead, ServicesDep
+from functions.api.described import or_empty
 from functions.api.fields import Fields, quote
 from functions.api.pages import query_fields
 from functions.api.results import find_job, matches
@@ -24,7 +25,7 @@ _STYLE_LIMITS = {"max_columns": (16, 80), "max_lines": (1, 3), "columns_per_seco
 
 
 def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+    return {"name": name, "in": "query", "required": False, "schema": or_empty(schema), "description": description}
 
 
 PARAMETERS = [

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.api import schemas
 from functions.api.deps import MayRead, MayTranscribe, ServicesDep
-from functions.api.described import Described
+from functions.api.described import Described, or_empty
 from functions.api.fields import Fields, quote
 from functions.api.pages import PAGE_PARAMETERS, query_fields, read_cursor, read_limit
 from functions.api.results import find_job, job_response
@@ -145,21 +145,26 @@ class Deletion(Described):
                 "name": "status",
                 "in": "query",
                 "required": False,
-                "schema": {"type": "string", "enum": [name for name in _STATES if name]},
+                "schema": or_empty({"type": "string", "enum": [name for name in _STATES if name]}),
             },
-            {"name": "source", "in": "query", "required": False, "schema": {"type": "string", "enum": list(_SOURCES)}},
+            {
+                "name": "source",
+                "in": "query",
+                "required": False,
+                "schema": or_empty({"type": "string", "enum": list(_SOURCES)}),
+            },
             {
                 "name": "since",
                 "in": "query",
                 "required": False,
-                "schema": {"type": "string", "format": "date-time"},
+                "schema": or_empty({"type": "string", "format": "date-time"}),
                 "description": "Submitted at this moment or later.",
             },
             {
                 "name": "until",
                 "in": "query",
                 "required": False,
-                "schema": {"type": "string", "format": "date-time"},
+                "schema": or_empty({"type": "string", "format": "date-time"}),
                 "description": "Submitted at this moment or earlier.",
             },
             *PAGE_PARAMETERS,

@@ -15,9 +15,9 @@ from shared.domain.errors import InvalidRequest
 from shared.domain.ids import AccountId, AttemptId, EntryId, JobId, KeyId
 from shared.domain.jobs import Attempt, Caps, ComputeUse, Hold, Job, JobState, Outcome, Recording, Stage, sweep_shard
 from shared.domain.options import Model, TranscriptionOptions
+from shared.domain.plans import WorkPlan
 from shared.domain.pricing import Price
 from shared.domain.reruns import Rerun, RerunStage
-from shared.domain.transcripts import WorkPlan
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
