@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -21,6 +23,8 @@ from shared import logs
 from shared.bootstrap import Services
 
 logger = logging.getLogger(__name__)
+
+LINGER_SECONDS = 3.0
 
 
 def create_app(services: Callable[[], Services], *, everything: bool = True) -> FastAPI:
@@ -96,6 +100,27 @@ def from_environment() -> FastAPI:
     return create_app(runtime.services)
 
 
+class _Body:
+    """A request's body on its way in; what is left of it when the answer is there."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.is_read = False
+
+    async def receive(self) -> Message:
+        """The next of it."""
+        message = await self._receive()
+        self.is_read = not message.get("more_body")
+        return message
+
+    async def drain(self) -> None:
+        """Take in the rest for a moment: a client that still sends when its connection closes sees no answer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while not self.is_read:
+                    await self.receive()
+
+
 class Envelope:
     """Around every request: its id, one log line, paths with or without slash, and no exception gets out."""
 
@@ -113,6 +138,7 @@ class Envelope:
             # Routes are declared with a slash; here the other form becomes the same, since a redirect loses the body.
             scope["path"] += "/"
         started, status = time.perf_counter(), 0
+        body = _Body(receive)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -121,11 +147,15 @@ class Envelope:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 headers.setdefault("Cache-Control", "no-store")
+            elif not message.get("more_body") and not body.is_read:
+                await send({**message, "more_body": True})
+                await body.drain()
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
         with logs.context(request_id=request_id):
             try:
-                await self._app(scope, receive, send_with_headers)
+                await self._app(scope, body.receive, send_with_headers)
             except ClientDisconnect:
                 logger.info("client_left")
             except Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from tests.infra.small_stack import SmallStack, token, wait_until
 
@@ -111,9 +112,14 @@ def _keys(report: dict[str, object]) -> list[str]:
 
 def _wait_for_dead_letter(stack: SmallStack, body: str) -> dict[str, dict[str, str]]:
     sqs, url = stack.client("sqs"), stack.output_of("DeadLetterQueueUrl")
-    for _ in range(30):
+    deadline = time.monotonic() + 60  # by time: what other tests left there answers at once
+    while time.monotonic() < deadline:
         answer = sqs.receive_message(
-            QueueUrl=url, WaitTimeSeconds=1, VisibilityTimeout=0, MessageSystemAttributeNames=["All"]
+            QueueUrl=url,
+            WaitTimeSeconds=1,
+            VisibilityTimeout=1,
+            MaxNumberOfMessages=10,
+            MessageSystemAttributeNames=["All"],
         )
         for message in answer.get("Messages", []):
             if message["Body"] == body:

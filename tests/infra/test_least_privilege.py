@@ -163,12 +163,16 @@ def leave_to_the_sweeper(stack: LocalStack) -> None:
             ExpressionAttributeValues=to_item({f":{name}": value for name, value in values.items()}),
         )
 
+    def item_of(job_id: str) -> Any:
+        return client.get_item(TableName=table, Key={"job_id": {"S": job_id}}, ConsistentRead=True).get("Item")
+
     def state_of(job_id: str) -> str | None:
-        item = client.get_item(TableName=table, Key={"job_id": {"S": job_id}}, ConsistentRead=True).get("Item")
+        item = item_of(job_id)
         return None if item is None else str(item["state"]["S"])
 
     over = ask.submit(wav(2.5), {})
     ask.wait_for(over)
+    wait_until(lambda: not item_of(over)["owes_event"]["BOOL"])  # else the worker's last write undoes ours
     make_due(over)
     wait_until(lambda: state_of(over) == "deleted")
     make_due(over)

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.api import multipart
+from functions.api.app import create_app
 from functions.api.multipart import Destination, ReceivedForm, receive_form
 from gpu_jobs.memory import memory_lid
 from shared.adapters.s3_uploads import Part, UploadBucket
@@ -352,3 +353,30 @@ def test_damaged_forms_are_read_or_refused_and_nothing_else(
             return
 
     assert isinstance(form, ReceivedForm)
+
+
+def test_the_rest_of_a_refused_body_is_taken_in_before_the_answer_ends(services: Services) -> None:
+    parts, sent = [b"x" * 65_536] * 20, []
+
+    async def receive() -> dict[str, Any]:
+        parts.pop()
+        return {"type": "http.request", "body": b"x", "more_body": bool(parts)}
+
+    async def send(message: Any) -> None:
+        sent.append((message.get("status"), message.get("more_body", False), len(parts)))
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/transcribe/",
+        "query_string": b"",
+        "headers": [],
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("test", 80),
+        "client": ("test", 1),
+    }
+    asyncio.run(create_app(lambda: services)(scope, receive, send))
+    assert sent[0][0] == 401
+    assert sent[1][1], "the words of the answer go out first"
+    assert sent[-1] == (None, False, 0), "and its end once nobody is in the midst of sending"
