@@ -28,7 +28,8 @@ from pathlib import Path
 import numpy as np
 
 from tests.benchmarks.speech import Row, Settings, long_recording, our_pipeline
-from tests.benchmarks.true_size_whisper import SIZES, TOKENS, build, make
+from tests.benchmarks.tied_whisper import build, make
+from tests.benchmarks.true_size_whisper import SIZES, TOKENS
 from tests.benchmarks.whisper_files import openai_arrays, write_ggml
 from tests.data.recordings import TWO_CITIES
 

@@ -5,10 +5,8 @@ and each window gives exactly as many tokens as it was built for, in every decod
 position alone. It is sure of its words, so that no decoder tries again at another temperature, and it "hears" them one
 after the other over the window, so that word times come out as for speech.
 
-Four dimensions of the stream are kept free of everything else: one says that the end is reached, two turn with time,
-in the encoder with the sound, in the decoder with the words; one is always 1 at the end, so that a token can have a
-bias of its own. As in the real ones, the matrix that reads tokens also writes them: other libraries know no other
-(tests.benchmarks.whisper_files).
+Three dimensions of the stream are kept free of everything else: one says that the end is reached, two turn with time,
+in the encoder with the sound, in the decoder with the words.
 """
 
 from __future__ import annotations
@@ -36,16 +34,11 @@ HEAD = 64
 TOKENS = 100
 """Of text in each window: English has about 3.5 a second."""
 
-BYTES = 256
-"""The first tokens are single bytes, which make no words."""
-
 PROMPT = 3  # positions before the first token's own
-END, SINE, COSINE, ALWAYS = 0, 1, 2, 3
-FREE = 4
-LOUD, TURNING, SHARP = 4_000.0, 8.0, 1.4
-NEVER, CERTAIN, ENDING = -100.0, 30.0, 20.0
-POSITION = 4.0
-"""How much louder than one a decoder's position is: it says what comes, not the layers and the token before."""
+END, SINE, COSINE = 0, 1, 2
+FREE = 3
+LOUD, TURNING, SHARP = 1_000.0, 8.0, 2.0
+NEVER, CERTAIN = -1_000.0, 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +70,17 @@ SIZES = {
 
 def build(folder: Path, name: str) -> Path:
     """Write the model into the folder, in CTranslate2's form and float16; the folder."""
+    from ctranslate2.specs import WhisperSpec
+
     size = SIZES[name]
+    spec = WhisperSpec(size.encoder_layers, size.heads, size.decoder_layers, size.heads)
+    _Weights(size, words(size)).fill(spec)
+    return save(folder, size, spec)
+
+
+def save(folder: Path, size: Size, spec: Any) -> Path:
+    """Write the weights with all that belongs to a model; the folder."""
     tokens = words(size)
-    spec = make(size)
     spec.config.alignment_heads = [(size.decoder_layers - 1, 0)]
     spec.config.lang_ids = [index for index, token in enumerate(tokens) if is_language(token)]
     spec.config.suppress_ids, spec.config.suppress_ids_begin = [], [220, TEXT_TOKENS]
@@ -90,15 +91,6 @@ def build(folder: Path, name: str) -> Path:
     tokenizer(tokens).save(str(folder / "tokenizer.json"))
     (folder / "preprocessor_config.json").write_text(json.dumps({"feature_size": size.mels}))
     return folder
-
-
-def make(size: Size, text_tokens: int = TOKENS, *, says_time: bool = False) -> Any:
-    """The weights, as CTranslate2's specification; so many tokens of text in each window, then perhaps "30 seconds"."""
-    from ctranslate2.specs import WhisperSpec
-
-    spec = WhisperSpec(size.encoder_layers, size.heads, size.decoder_layers, size.heads)
-    _Weights(size, len(words(size)), text_tokens, says_time=says_time).fill(spec)
-    return spec
 
 
 def words(size: Size) -> list[str]:
@@ -115,11 +107,9 @@ def _word(token: str) -> str:
 
 
 class _Weights:
-    def __init__(self, size: Size, vocabulary: int, text_tokens: int, *, says_time: bool) -> None:
+    def __init__(self, size: Size, tokens: list[str]) -> None:
         self._size = size
-        self._vocabulary = vocabulary
-        self._text_tokens = text_tokens
-        self._says_time = says_time
+        self._tokens = tokens
         self._random = np.random.default_rng(11)
         self._pool = self._random.normal(0, 0.02, 4_000_037).astype(np.float16)  # prime: no two rows are alike
 
@@ -130,7 +120,11 @@ class _Weights:
         encoder.conv2.weight[:FREE] = 0
         angles = np.pi * np.arange(AUDIO_POSITIONS) / AUDIO_POSITIONS
         encoder.position_encodings.encodings = self._positions(angles)
-        self._say(decoder)
+        angles = np.pi * (np.arange(TEXT_POSITIONS) - PROMPT) / TOKENS
+        angles[:PROMPT] = -np.pi / 2  # the prompt hears nothing, or the first words would begin late
+        decoder.position_encodings.encodings = self._positions(angles.clip(-np.pi / 2, np.pi))
+        decoder.position_encodings.encodings[PROMPT + TOKENS :, END] = LOUD
+        self._vocabulary(decoder)
         for part in (encoder, decoder):
             self._norm(part.layer_norm)
             for layer in part.layer:
@@ -141,32 +135,21 @@ class _Weights:
                 self._linear(layer.ffn.linear_0, 4, 1)
                 self._linear(layer.ffn.linear_1, 1, 4)
                 layer.ffn.linear_1.weight[:FREE] = 0
-        decoder.layer_norm.gamma[ALWAYS], decoder.layer_norm.beta[ALWAYS] = 0, 1
         self._follow_the_sound(decoder.layer[-1].attention)
 
-    def _say(self, decoder: Any) -> None:
-        """The position alone says which token comes next, and when the end has come."""
-        width = self._size.width
-        times = [self._vocabulary - 1_501, self._vocabulary - 1]  # <|0.00|> and <|30.00|>
-        angles = np.pi * (np.arange(TEXT_POSITIONS) - PROMPT) / self._text_tokens
-        angles[:PROMPT] = -np.pi / 2  # the prompt hears nothing, or the first words would begin late
-        positions = self._positions(angles.clip(-np.pi / 2, np.pi))
-        codes = self._random.normal(0, 1.0, (self._vocabulary, width)).astype(np.float16)
-        codes[:, :FREE] = 0
-        said = self._random.permutation(np.arange(BYTES, TEXT_TOKENS - 1))[: self._text_tokens]
-        said = np.append(said, times[1]) if self._says_time else said
-        end = PROMPT + len(said)
-        positions[PROMPT:end, FREE:] = codes[said, FREE:]
-        positions[PROMPT - 1, FREE:] = codes[times[0], FREE:]
-        positions[end:, END] = LOUD / POSITION
-        decoder.position_encodings.encodings = positions * np.float16(POSITION)
-        tokens = codes * np.float16(CERTAIN / width)
-        tokens[TEXT_TOKENS:, ALWAYS] = tokens[:BYTES, ALWAYS] = NEVER
-        tokens[times, ALWAYS] = 0 if self._says_time else NEVER
-        tokens[TEXT_TOKENS] = 0
-        tokens[TEXT_TOKENS, END] = ENDING
-        decoder.embeddings.weight = decoder.projection.weight = tokens
-        decoder.projection.bias = self._zeros(self._vocabulary)
+    def _vocabulary(self, decoder: Any) -> None:
+        """The next token follows from the position and the last one; the end from the position alone."""
+        count, width = len(self._tokens), self._size.width
+        words = self._random.normal(0, 1.0, (count, width)).astype(np.float16)
+        words[:, :FREE] = 0
+        decoder.embeddings.weight = words
+        projection = words[self._random.permutation(count)] * np.float16(CERTAIN / np.sqrt(width))
+        projection[TEXT_TOKENS] = 0
+        projection[TEXT_TOKENS, END] = 100.0
+        bias = self._zeros(count)
+        bias[TEXT_TOKENS:] = NEVER
+        bias[:256] = NEVER  # single bytes, which make no words
+        decoder.projection.weight, decoder.projection.bias = projection, bias
 
     def _follow_the_sound(self, attention: Any) -> None:
         """The first head looks at the sound that the word's turn has come for."""
@@ -177,7 +160,7 @@ class _Weights:
 
     def _positions(self, angles: Array) -> Array:
         encodings = self._random.normal(0, 1.0, (len(angles), self._size.width))
-        encodings[:, :FREE] = 0
+        encodings[:, END] = 0
         encodings[:, SINE], encodings[:, COSINE] = TURNING * np.sin(angles), TURNING * np.cos(angles)
         return encodings.astype(np.float16)
 
