@@ -74,7 +74,7 @@ def build(folder: Path, name: str) -> Path:
 
     size = SIZES[name]
     spec = WhisperSpec(size.encoder_layers, size.heads, size.decoder_layers, size.heads)
-    _Weights(size, words(size)).fill(spec)
+    Weights(size).fill(spec)
     return save(folder, size, spec)
 
 
@@ -106,10 +106,14 @@ def _word(token: str) -> str:
     return "Ġ" + "".join(chr(ord("a") + number // 26**place % 26) for place in range(4))
 
 
-class _Weights:
-    def __init__(self, size: Size, tokens: list[str]) -> None:
+class Weights:
+    """Fills a specification. ``free`` is how many dimensions of the stream only say what they are for."""
+
+    free, sharp = FREE, SHARP
+
+    def __init__(self, size: Size) -> None:
         self._size = size
-        self._tokens = tokens
+        self._count = len(words(size))
         self._random = np.random.default_rng(11)
         self._pool = self._random.normal(0, 0.02, 4_000_037).astype(np.float16)  # prime: no two rows are alike
 
@@ -117,14 +121,10 @@ class _Weights:
         size, encoder, decoder = self._size, spec.encoder, spec.decoder
         for conv, channels in ((encoder.conv1, size.mels), (encoder.conv2, size.width)):
             conv.weight, conv.bias = self._of(size.width, channels, 3), self._zeros(size.width)
-        encoder.conv2.weight[:FREE] = 0
+        encoder.conv2.weight[: self.free] = 0
         angles = np.pi * np.arange(AUDIO_POSITIONS) / AUDIO_POSITIONS
         encoder.position_encodings.encodings = self._positions(angles)
-        angles = np.pi * (np.arange(TEXT_POSITIONS) - PROMPT) / TOKENS
-        angles[:PROMPT] = -np.pi / 2  # the prompt hears nothing, or the first words would begin late
-        decoder.position_encodings.encodings = self._positions(angles.clip(-np.pi / 2, np.pi))
-        decoder.position_encodings.encodings[PROMPT + TOKENS :, END] = LOUD
-        self._vocabulary(decoder)
+        self._say(decoder)
         for part in (encoder, decoder):
             self._norm(part.layer_norm)
             for layer in part.layer:
@@ -134,14 +134,22 @@ class _Weights:
                 self._norm(layer.ffn.layer_norm)
                 self._linear(layer.ffn.linear_0, 4, 1)
                 self._linear(layer.ffn.linear_1, 1, 4)
-                layer.ffn.linear_1.weight[:FREE] = 0
+                layer.ffn.linear_1.weight[: self.free] = 0
         self._follow_the_sound(decoder.layer[-1].attention)
 
-    def _vocabulary(self, decoder: Any) -> None:
+    def _turns(self, text_tokens: int) -> Array:
+        """The decoder's positions: each word's turn comes evenly over the window."""
+        angles = np.pi * (np.arange(TEXT_POSITIONS) - PROMPT) / text_tokens
+        angles[:PROMPT] = -np.pi / 2  # the prompt hears nothing, or the first words would begin late
+        return self._positions(angles.clip(-np.pi / 2, np.pi))
+
+    def _say(self, decoder: Any) -> None:
         """The next token follows from the position and the last one; the end from the position alone."""
-        count, width = len(self._tokens), self._size.width
+        decoder.position_encodings.encodings = self._turns(TOKENS)
+        decoder.position_encodings.encodings[PROMPT + TOKENS :, END] = LOUD
+        count, width = self._count, self._size.width
         words = self._random.normal(0, 1.0, (count, width)).astype(np.float16)
-        words[:, :FREE] = 0
+        words[:, : self.free] = 0
         decoder.embeddings.weight = words
         projection = words[self._random.permutation(count)] * np.float16(CERTAIN / np.sqrt(width))
         projection[TEXT_TOKENS] = 0
@@ -156,11 +164,12 @@ class _Weights:
         query, key = attention.linear[0].weight, attention.linear[1].weight
         for matrix in (query, key):
             matrix[:HEAD] = 0
-            matrix[0, SINE] = matrix[1, COSINE] = SHARP
+            matrix[0, SINE] = matrix[1, COSINE] = self.sharp
 
     def _positions(self, angles: Array) -> Array:
         encodings = self._random.normal(0, 1.0, (len(angles), self._size.width))
         encodings[:, END] = 0
+        encodings[:, COSINE + 1 : self.free] = 0
         encodings[:, SINE], encodings[:, COSINE] = TURNING * np.sin(angles), TURNING * np.cos(angles)
         return encodings.astype(np.float16)
 
@@ -168,7 +177,7 @@ class _Weights:
         self._norm(attention.layer_norm)
         for linear, outputs in zip(attention.linear, rows, strict=True):
             self._linear(linear, outputs, 1)
-        attention.linear[-1].weight[:FREE] = 0
+        attention.linear[-1].weight[: self.free] = 0
 
     def _linear(self, linear: Any, outputs: int, inputs: int) -> None:
         width = self._size.width
