@@ -3,7 +3,8 @@
     python -m tests.benchmarks.workers --audio DIR [--minutes 30] [--workers 2]
 
 DIR holds ``references.json`` as tests.benchmarks.accuracy describes it; its clips are joined, over and over, to the
-length asked for. Same recording, same plan of windows: in one process and one piece, by one worker, by several.
+length asked for. Same recording, same plan of windows: by one worker in one piece, by several in chunks. Arithmetic of
+one thread, in one process and in several, says what the machine itself would allow.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import resource
 import tempfile
 import time
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from gpu_jobs.pool import ProcessPool
 from gpu_jobs.speech import find_speech, leveled
 from shared.domain.options import TranscriptionOptions
 from tests.benchmarks.accuracy import JOINT, normalized
+
+COUNT = 50_000_000
 
 
 def main() -> None:
@@ -47,6 +51,8 @@ def main() -> None:
         wer = 100 * jiwer.wer(reference, normalized(many))
         print(f"{arguments.workers} workers, {cuts} chunks {many_seconds:8.1f} s   WER {wer:.2f} %")
         print(f"gain {one_seconds / many_seconds:.2f}x, texts equal: {one == many}")
+        allowed = arguments.workers * counting_seconds(1) / counting_seconds(arguments.workers)
+        print(f"arithmetic alone gains {allowed:.2f}x on {arguments.workers} processes of this machine")
         print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
 
 
@@ -89,6 +95,21 @@ def measure(
     print(f"  {workers} worker(s): {total_coverage(results)}")
     merged = merge_results(results, [chunk.span for chunk in chunks])
     return took, " ".join(word.text for passage in merged for word in passage.words), len(chunks)
+
+
+def counting_seconds(processes: int) -> float:
+    """How long each of the processes takes for the same arithmetic, all at once: the slowest of them."""
+    with get_context("spawn").Pool(processes) as pool:
+        pool.map(_count, [1] * processes, chunksize=1)  # started and warm
+        return max(pool.map(_count, [COUNT] * processes, chunksize=1))
+
+
+def _count(to: int) -> float:
+    began = time.perf_counter()
+    total = 0
+    for number in range(to):
+        total += number
+    return time.perf_counter() - began
 
 
 def _ignore(_: float) -> None:

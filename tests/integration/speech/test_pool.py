@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,29 @@ def orders(recording: Recording, speech: tuple[Span, ...], engines: ChunkEngines
     chunks = plan_chunks(speech, recording.duration_seconds, engines.transcriber.windows, seconds)
     options = TranscriptionOptions(language="en")
     return [ChunkOrder(chunk=chunk, options=options, engine="moonshine:tiny-en") for chunk in chunks]
+
+
+THREADS_STARTED = """
+import os, sys
+from pathlib import Path
+from gpu_jobs.audio import decode_recording
+from gpu_jobs.chunks import Span
+from gpu_jobs.transcribe.moonshine import MoonshineTranscriber
+from shared.domain.options import TranscriptionOptions
+recording = decode_recording(Path(sys.argv[1]))
+before = len(os.listdir("/proc/self/task"))
+speech = (Span(start_seconds=0.0, end_seconds=5.0),)
+engine = MoonshineTranscriber()
+heard = engine.transcribe(recording, speech, TranscriptionOptions(language="en"), lambda _: None)
+assert heard.passages
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+def test_the_engine_starts_no_thread_that_would_take_another_workers_core() -> None:
+    command = [sys.executable, "-c", THREADS_STARTED, str(TWO_CITIES)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert run.stdout.strip() == "0"
 
 
 def test_two_processes_hear_the_very_words_that_one_hears_in_one_piece(
