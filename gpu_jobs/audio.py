@@ -35,6 +35,7 @@ CONTAINER_FORMATS = (
     "mp3,mpeg,mpegts,mpegvideo,mxf,ogg,rm,tta,voc,w64,wav,wv"
 )
 
+MIXED_SAMPLES = SAMPLE_RATE_HZ // 2  # are resampled and mixed at a time, however short the file's own frames are
 CANCELLED = 0.05
 """A mix quieter than this share of its loudest channel has cancelled itself out."""
 
@@ -247,7 +248,8 @@ def _to_mono(frames: Iterator[Any], meter: LevelMeter) -> Iterator[Samples]:
             if resampler is not None:
                 yield from (_mixed(last, meter) for last in resampler.resample(None))
             # Interleaved: of eight planes and more PyAV reads one that is not there.
-            resampler, shape = av.AudioResampler(format="flt", rate=SAMPLE_RATE_HZ), frame_shape
+            resampler = av.AudioResampler(format="flt", rate=SAMPLE_RATE_HZ, frame_size=MIXED_SAMPLES)
+            shape = frame_shape
         frame.pts = None  # broken timestamps must not reach the resampler
         yield from (_mixed(resampled, meter) for resampled in resampler.resample(frame))
     if resampler is not None:

@@ -81,16 +81,21 @@ def report(best: dict[str, tuple[float, int]], audio_seconds: float) -> None:
 
 
 def measure(rows: dict[str, Row], file: Path, runs: int) -> dict[str, tuple[float, int]]:
-    """Each row's best seconds and its words, after one run to warm up; the rows take turns."""
+    """Each row's best seconds and its words, after one run to warm up.
+
+    The rows take turns, in one order and then in the other: a machine that slows down does so for all of them.
+    """
     for row in rows.values():
         row(TWO_CITIES)
     best: dict[str, tuple[float, int]] = {}
+    order = list(rows.items())
     for _ in range(runs):
-        for name, row in rows.items():
+        for name, row in order:
             began = time.perf_counter()
             words = row(file)
             took = time.perf_counter() - began
             best[name] = min(best.get(name, (took, words)), (took, words))
+        order.reverse()
     return best
 
 
