@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,10 +22,16 @@ LEAD_FRAMES = 64
 
 BLOCKS_AT_ONCE = 2  # the detector is one thread
 
-THRESHOLD, SURE_THRESHOLD, SILENCE_THRESHOLD = 0.35, 0.5, 0.2
+THRESHOLD, LIKELY_THRESHOLD, SILENCE_THRESHOLD = 0.35, 0.5, 0.2
 """Speech begins and ends lower than Silero's default of 0.5, which loses a short "Yes." or its edges; but each stretch
 must reach 0.5 once (measured: amplified white noise reaches 0.46 at most): noise seldom does for a moment. Between the
 first and the last, what was speech stays speech. Source of the distance between them: Silero's own 0.15."""
+
+SURE_THRESHOLD, REACH_FRAMES = 0.85, 312
+"""What never reaches the first must have speech that does within the second, ten seconds, or be in a recording that is
+no longer. Measured on 3.5 hours of instrumental music: 16 of 122 pieces reach 0.5 somewhere and give 27 words, none
+reaches 0.85; of speech in white noise as loud as itself nothing is lost, nor of 638 shouted words in files of their
+own, of which 138 do not reach 0.85."""
 
 MIN_SILENCE_FRAMES = 7  # 0.224 s, the fewest that last 0.2 s
 MIN_SPEECH_FRAMES = 4  # 0.128 s, the fewest that last more than 0.1 s
@@ -42,7 +49,7 @@ def find_speech(recording: Recording) -> tuple[Span, ...]:
     Every sound goes through the detector once.
     """
     heard = np.concatenate([np.zeros(0, np.float32), *_probabilities(recording)])
-    found = [frames for frames in speech_frames(heard) if heard[slice(*frames)].max() >= SURE_THRESHOLD]
+    found = not_alone([frames for frames in speech_frames(heard) if _peak(heard, frames) >= LIKELY_THRESHOLD], heard)
     return tuple(
         Span(
             start_seconds=first * FRAME_SECONDS,
@@ -70,6 +77,20 @@ def speech_frames(probabilities: Samples) -> Iterator[Frames]:
         yield first, len(probabilities)
 
 
+def not_alone(found: Sequence[Frames], probabilities: Samples) -> list[Frames]:
+    """Without what a detector hears now and then in music: doubtful, and far from all that surely is speech."""
+    if len(probabilities) <= REACH_FRAMES:
+        return list(found)
+    sure = [frames for frames in found if _peak(probabilities, frames) >= SURE_THRESHOLD]
+    ends = [end for _, end in sure]
+
+    def has_company(first: int, end: int) -> bool:
+        index = bisect_left(ends, first - REACH_FRAMES)
+        return index < len(sure) and sure[index][0] <= end + REACH_FRAMES
+
+    return [frames for frames in found if has_company(*frames)]
+
+
 def cut(probabilities: Samples, frames: Frames) -> list[Frames]:
     """Pieces of MAX_SPAN_FRAMES or fewer, each cut where its second half is least like speech."""
     first, end = frames
@@ -86,6 +107,10 @@ def leveled(samples: Samples) -> Samples:
     """The samples scaled so that the peak is LEVEL: far microphones and hot recordings sound alike to the engines."""
     peak = float(np.max(np.abs(samples), initial=0.0))
     return samples if peak == 0.0 else samples * np.float32(min(LEVEL / peak, MAX_GAIN))
+
+
+def _peak(probabilities: Samples, frames: Frames) -> float:
+    return float(probabilities[slice(*frames)].max())
 
 
 def _probabilities(recording: Recording) -> Iterator[Samples]:

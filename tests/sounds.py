@@ -24,6 +24,32 @@ def noise(seconds: float, rate: int = 16_000, level: float = 0.1) -> Sound:
     return (np.random.default_rng(7).normal(0, level, round(seconds * rate))).clip(-1, 1).astype(np.float32)
 
 
+def music(seconds: float, seed: int, rate: int = 16_000) -> Sound:
+    """A tune on a reed over a bass and a beat: harmonic, moving, with onsets as frequent as syllables."""
+    chance = np.random.default_rng(seed)
+    step_seconds = chance.uniform(0.15, 0.3)
+    step = round(step_seconds * rate)
+    time = np.arange(step) / rate
+    steps = [
+        _reed(220 * 2 ** (chance.choice([0, 2, 3, 5, 7, 8, 10, 12]) / 12), time, chance)
+        + _reed(55 * 2 ** (chance.choice([0, 5, 7]) / 12), time, chance)
+        + chance.normal(0, 0.2, step) * np.exp(-time * 40) * (count % 2)
+        for count in range(round(seconds / step_seconds) + 1)
+    ]
+    tune = np.concatenate(steps)[: round(seconds * rate)]
+    return np.asarray(0.5 * tune / np.abs(tune).max(), np.float32)
+
+
+def _reed(hertz: float, time: npt.NDArray[np.float64], chance: np.random.Generator) -> npt.NDArray[np.float64]:
+    """A note with vibrato, an attack and a decay, and harmonics up to 4 kHz around a vowel of its own."""
+    phase = 2 * np.pi * hertz * (time + 0.002 * np.sin(2 * np.pi * 5 * time))
+    vowel = chance.uniform(400, 2_000)
+    harmonics = np.arange(1, int(4_000 / hertz) + 1)
+    loudness = np.exp(-(((harmonics * hertz - vowel) / 500) ** 2)) + 1 / harmonics**2
+    note = np.sum(loudness[:, np.newaxis] * np.sin(harmonics[:, np.newaxis] * phase), axis=0)
+    return np.asarray(note * np.minimum(1, time / 0.02) * np.exp(-time * 3))
+
+
 def write_audio(
     path: Path, sound: Sound, *, rate: int = 16_000, codec: str = "pcm_s16le", layout: str = "mono", **options: str
 ) -> Path:

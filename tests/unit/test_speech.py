@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from gpu_jobs import speech
 from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording, Samples, decode_recording
-from gpu_jobs.speech import FRAME_SAMPLES, MAX_SPAN_FRAMES, cut, find_speech, leveled, speech_frames
+from gpu_jobs.speech import (
+    FRAME_SAMPLES,
+    MAX_SPAN_FRAMES,
+    REACH_FRAMES,
+    cut,
+    find_speech,
+    leveled,
+    not_alone,
+    speech_frames,
+)
+from tests import sounds
 from tests.data.recordings import TWO_CITIES
 
 LEVELS = st.sampled_from([0.0, 0.1, 0.19, 0.21, 0.25, 0.34, 0.36, 0.49, 0.51, 0.9])
@@ -59,6 +69,30 @@ def test_pieces_of_long_speech_are_short_enough_and_lose_nothing(first: int, len
     assert (pieces[0][0], pieces[-1][1]) == (first, first + length)
     assert all(before[1] == after[0] for before, after in pairwise(pieces))
     assert all(0 < end - start <= MAX_SPAN_FRAMES for start, end in pieces)
+
+
+def test_a_doubtful_sound_counts_near_sure_speech_and_not_alone() -> None:
+    heard = np.zeros(3_000, np.float32)
+    sure, near, far = (100, 150), (150 + REACH_FRAMES, 480), (2_000, 2_010)
+    for frames, probability in ((sure, 0.95), (near, 0.6), (far, 0.6)):
+        heard[slice(*frames)] = probability
+    assert not_alone([sure, near, far], heard) == [sure, near]
+    assert not_alone([near, far], heard) == []
+
+
+def test_a_doubtful_word_in_a_short_recording_counts() -> None:
+    heard = np.full(REACH_FRAMES, 0.6, np.float32)
+    assert not_alone([(10, 20)], heard) == [(10, 20)]
+
+
+@pytest.mark.parametrize("seed", [0, 2, 5, 7])
+def test_music_is_no_speech_though_the_detector_takes_some_of_it_for_speech(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune = Recording(samples=sounds.music(seconds=30.0, seed=seed))
+    assert find_speech(tune) == ()
+    monkeypatch.setattr(speech, "SURE_THRESHOLD", speech.LIKELY_THRESHOLD)
+    assert find_speech(tune) != ()
 
 
 def test_long_speech_is_cut_where_it_is_least_like_speech() -> None:

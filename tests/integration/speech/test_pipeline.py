@@ -179,6 +179,7 @@ def odd_recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "noise": sounds.write_audio(folder / "noise.wav", sounds.noise(8.0)),
         "faint noise": sounds.write_audio(folder / "faint.wav", sounds.noise(8.0, level=0.001)),
         "a tone": sounds.write_audio(folder / "tone.wav", sounds.tone(5.0)),
+        "music": sounds.write_audio(folder / "music.wav", sounds.music(30.0, seed=2)),
         "telephone": sounds.write_audio(folder / "phone.wav", speech[::2], rate=8_000),
         "96 kHz 5.1": sounds.write_audio(
             folder / "surround.wav", np.repeat(speech, 6), rate=96_000, codec="pcm_s24le", layout="5.1"
@@ -191,7 +192,7 @@ def odd_recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["silence", "a tenth of silence", "a tenth of noise", "noise", "faint noise", "a tone"]
+    "kind", ["silence", "a tenth of silence", "a tenth of noise", "noise", "faint noise", "a tone", "music"]
 )
 def test_what_is_no_speech_completes_with_an_empty_transcript(
     pipeline: SpeechPipeline, odd_recordings: dict[str, Path], kind: str
