@@ -18,19 +18,16 @@ from gpu_jobs.transcribe.whisper import MAX_HOTWORD_TOKENS, WhisperSettings, Whi
 from gpu_jobs.transcribe.whisper_decoding import by_window
 from shared.domain.errors import JobFailure
 from shared.domain.options import TranscriptionOptions
-from tests import micro_whisper, sounds
+from tests import sounds
 from tests.data.recordings import BECKETT, TWO_CITIES
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return micro_whisper.build(tmp_path_factory.mktemp("models") / "micro")
-
-
 @pytest.fixture(scope="module")
-def whisper(model: Path) -> WhisperTranscriber:
-    # Random weights are always improbable: the fallback has a test of its own.
-    settings = WhisperSettings(model=str(model), device="cpu", compute_type="int8", cpu_threads=2, falls_back=False)
+def whisper(micro_model: Path) -> WhisperTranscriber:
+    # Random weights are always improbable: test_whisper_doubts has what comes of that.
+    settings = WhisperSettings(
+        model=str(micro_model), device="cpu", compute_type="int8", cpu_threads=2, falls_back=False
+    )
     return WhisperTranscriber(settings)
 
 
@@ -83,9 +80,9 @@ def test_a_segment_stays_in_its_window_though_its_start_is_rounded_into_the_one_
 
 
 def test_a_wrong_language_is_used_as_asked_and_doubted_where_the_words_are_improbable(
-    model: Path, monkeypatch: pytest.MonkeyPatch
+    micro_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = EngineSettings(transcriber="faster-whisper", whisper_model=str(model), device="cpu")
+    settings = EngineSettings(transcriber="faster-whisper", whisper_model=str(micro_model), device="cpu")
     pipeline = SpeechPipeline(build_engines(settings))
     listened: list[int] = []
 
@@ -129,9 +126,9 @@ def test_a_vocabulary_of_thousands_is_cut_to_the_prompt_with_a_warning(
     assert 5_000 - MAX_HOTWORD_TOKENS <= left_out < 5_000
 
 
-def test_silence_never_reaches_the_model(model: Path, tmp_path: Path) -> None:
+def test_silence_never_reaches_the_model(micro_model: Path, tmp_path: Path) -> None:
     recording = decode_recording(sounds.write_audio(tmp_path / "a.wav", sounds.silence(3.0)))
-    unloaded = WhisperTranscriber(WhisperSettings(model=str(model / "missing")))
+    unloaded = WhisperTranscriber(WhisperSettings(model=str(micro_model / "missing")))
 
     assert run(unloaded, recording).passages == ()
 
@@ -164,8 +161,8 @@ def test_a_directory_without_a_model_says_what_must_be_in_it(beckett: Recording,
     assert "CTranslate2" in caught.value.message
 
 
-def test_the_pipeline_takes_whispers_own_word_times(model: Path) -> None:
-    settings = EngineSettings(transcriber="faster-whisper", whisper_model=str(model), device="cpu")
+def test_the_pipeline_takes_whispers_own_word_times(micro_model: Path) -> None:
+    settings = EngineSettings(transcriber="faster-whisper", whisper_model=str(micro_model), device="cpu")
     pipeline = SpeechPipeline(build_engines(settings))
 
     transcript = pipeline.transcribe(BECKETT, TranscriptionOptions(word_timestamps=True), lambda *_: None)
