@@ -262,3 +262,27 @@ def test_the_real_length_is_told_before_any_engine_starts(pipeline: SpeechPipeli
         pipeline.transcribe(BECKETT, EVERYTHING, hook, on_measured=refuse)
     assert measured == [pytest.approx(9.963, abs=0.001)]
     assert hook.calls == []
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [("Transcriber.transcribe_without_streaming", "speech"), ("transcriber.Stream.add_audio", "speaker")],
+)
+def test_an_engine_that_breaks_fails_the_job_with_a_code_and_works_the_next_time(
+    pipeline: SpeechPipeline, monkeypatch: pytest.MonkeyPatch, call: str, what: str
+) -> None:
+    from moonshine_voice import MoonshineError
+
+    def broken(*_: object, **__: object) -> None:
+        raise MoonshineError("ORT: bad allocation at 0x7f")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"moonshine_voice.{call}", broken)
+        with pytest.raises(JobFailure) as caught:
+            pipeline.transcribe(BECKETT, EVERYTHING, Hook())
+
+    assert (caught.value.code, caught.value.message) == (
+        "engine_failed",
+        f"The {what} engine failed on this recording.",
+    )
+    assert pipeline.transcribe(BECKETT, EVERYTHING, Hook()).segments
