@@ -133,7 +133,11 @@ def _run(worker: Worker, run: Run, job: Job, on_beat: Callable[[], None]) -> Run
             compute_seconds=transcript.compute_seconds,
         )
     except Interrupted:
+        _excuse(jobs, keeper.job, run)
         return RunEnd.INTERRUPTED
+    except KeyboardInterrupt:  # so Modal takes a machine away; it gives the input to another one
+        _excuse(jobs, keeper.job, run)
+        raise
     except Stale:
         return RunEnd.NOT_OURS
     except JobFailure as failure:
@@ -195,6 +199,14 @@ def _obtain(worker: Worker, keeper: LeaseKeeper, folder: Path) -> Path:
     with fetched.path.open("rb") as file:
         worker.services.bucket.upload(recording.key, file, fetched.content_type or "application/octet-stream")
     return fetched.path
+
+
+def _excuse(jobs: Jobs, job: Job, run: Run) -> None:
+    """What cannot be written is left out: then the run counts, and may still be followed by others."""
+    try:
+        jobs.excuse(job, run)
+    except Exception as error:  # noqa: BLE001 - the process must end now
+        logger.warning("run_not_excused", extra={"error": type(error).__name__})
 
 
 def _end_badly(jobs: Jobs, job: Job, run: Run, failure: JobFailure | None) -> RunEnd:

@@ -1,14 +1,43 @@
-"""For speech pipelines of tests: what a pipeline has that never runs one stage again."""
+"""For speech pipelines of tests: what a run hands to one, in one piece."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from gpu_jobs.progress import OnMeasured, OnProgress
+from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Transcript
 
 
-class WholeOnly:
-    """Refuses to run a stage again."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A recording to transcribe, and whom to tell how it goes."""
+
+    path: Path
+    options: TranscriptionOptions
+    on_progress: OnProgress
+    on_measured: OnMeasured
+
+
+class StandIn:
+    """A pipeline that says what ``hear`` gives, and refuses to run a stage again."""
+
+    def hear(self, asked: Asked) -> Transcript:
+        """The transcript."""
+        raise NotImplementedError
+
+    def transcribe(
+        self,
+        path: Path,
+        options: TranscriptionOptions,
+        on_progress: OnProgress,
+        shelf: object = None,
+        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
+    ) -> Transcript:
+        """What ``hear`` gives."""
+        return self.hear(Asked(path=path, options=options, on_progress=on_progress, on_measured=on_measured))
 
     def diarize_again(self, *_: Any, **__: Any) -> Transcript:
         """Not here."""

@@ -21,7 +21,7 @@ from shared.domain.plans import WorkPlan
 from shared.domain.pricing import Price
 from shared.domain.reruns import Rerun
 
-MAX_RUNS = 5  # starts of a run over all attempts; waiting for a runner never counts
+MAX_RUNS = 5  # starts of a run over all attempts; neither waiting for a runner counts, nor a run that was told to stop
 PATIENCE_LEASES = 10  # how many leases a dispatched job may wait for a runner before its start is asked for again
 LAST_LOOK = timedelta(hours=1)  # after a deletion: a run that was just ending may still have stored something
 SWEEP_SHARDS = 4  # spreads the sweeper's index over partitions
@@ -310,6 +310,15 @@ def report(job: Job, run: Run, progress: Progress, beat: Beat) -> Job:
     percent = max(job.progress_percent, progress.percent)  # never walks backwards
     noted = replace(job, stage=progress.stage, progress_percent=percent, plan=progress.plan or job.plan)
     return replace(noted, attempt=attempt, sweep_at=beat.lease_expires_at)
+
+
+def excuse(job: Job, run: Run) -> Job:
+    """The same job, this run not counted: it was stopped for no fault of the recording. Raises Stale when it lost it.
+
+    The run keeps its lease: it may come back, on another machine.
+    """
+    attempt = _attempt_of(job, run)
+    return replace(job, attempt=replace(attempt, runs=max(0, attempt.runs - 1)))
 
 
 def give_back(job: Job, beat: Beat) -> Job:

@@ -109,6 +109,11 @@ class Jobs:
         """Note progress and keep the lease. Raises Stale when the job was lost or ended meanwhile."""
         return self._change(job.job_id, lambda current: rules.report(current, run, progress, self._beat()), known=job)
 
+    def excuse(self, job: Job, run: Run) -> None:
+        """A run that is told to stop: it does not count against the job. Does nothing where the job was lost."""
+        with contextlib.suppress(Stale):
+            self._change(job.job_id, lambda current: rules.excuse(current, run), known=job)
+
     def ensure_hold(self, job: Job, run: Run, duration_seconds: float) -> Job:
         """Hold what the real duration costs before more work is done.
 

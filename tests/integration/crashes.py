@@ -15,7 +15,6 @@ from typing import Any
 
 import boto3
 
-from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.rebuild import with_summary, with_turns
 from gpu_jobs.run import Worker, run_job
 from shared.adapters.aws import AwsClients
@@ -30,6 +29,7 @@ from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Engines, Segment, Summary, Transcript
 from shared.services.submissions import Submission, Submitted
 from shared.settings import Settings
+from tests.pipelines import Asked, StandIn
 from tests.property.world import Faults, Faulty, Killed
 
 AUDIO = b"four minutes of talk"
@@ -58,21 +58,14 @@ CRASH_POINTS = (
 CLIENTS = ("dynamodb", "s3", "sqs", "events")
 
 
-class FixedPipeline:
+class FixedPipeline(StandIn):
     """A speech engine that always hears the same."""
 
-    def transcribe(
-        self,
-        path: Path,
-        options: TranscriptionOptions,
-        on_progress: OnProgress,
-        shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
-    ) -> Transcript:
+    def hear(self, asked: Asked) -> Transcript:
         """Always the same words."""
-        assert path.read_bytes() == AUDIO
-        on_measured(REAL_SECONDS)
-        on_progress("transcribing", REAL_SECONDS, REAL_SECONDS)
+        assert asked.path.read_bytes() == AUDIO
+        asked.on_measured(REAL_SECONDS)
+        asked.on_progress("transcribing", REAL_SECONDS, REAL_SECONDS)
         return Transcript(
             duration_seconds=REAL_SECONDS,
             language="en",

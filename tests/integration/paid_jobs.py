@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 from fastapi.testclient import TestClient
 
-from gpu_jobs.progress import OnMeasured, OnProgress
+from gpu_jobs.progress import OnProgress
 from gpu_jobs.rebuild import with_summary, with_turns
 from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services
@@ -21,28 +21,22 @@ from shared.domain.jobs import Run
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Engines, Segment, Summary, Transcript, Turn
 from tests.integration.conftest import Cloud, Customer
+from tests.pipelines import Asked, StandIn
 
 SUBMIT = "/api/v1/transcribe/"
 SAID = "The quiet words of a customer."
 
 
-class Engine:
+class Engine(StandIn):
     """Hears the same words in every recording, which turns out to be ``real_seconds`` long."""
 
     def __init__(self, real_seconds: float) -> None:
         self._real_seconds = real_seconds
 
-    def transcribe(
-        self,
-        path: Path,
-        options: TranscriptionOptions,
-        on_progress: OnProgress,
-        shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
-    ) -> Transcript:
+    def hear(self, asked: Asked) -> Transcript:
         """The same words, after two seconds of a GPU and one of this machine."""
-        assert path.stat().st_size
-        on_measured(self._real_seconds)
+        assert asked.path.stat().st_size
+        asked.on_measured(self._real_seconds)
         return Transcript(
             duration_seconds=self._real_seconds,
             language="en",

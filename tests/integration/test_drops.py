@@ -9,7 +9,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +17,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions import ingest
-from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.run import RunEnd, Worker, run_job
 from infra.local import template
 from shared.bootstrap import Services
@@ -27,32 +25,24 @@ from shared.domain.drops import DropKind, drop_job_id, read_key
 from shared.domain.errors import JobFailure
 from shared.domain.ids import AttemptId, JobId, KeyId
 from shared.domain.jobs import Job, Run
-from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Engines, Segment, Transcript
 from shared.services.drops import DropEnd, Drops
 from shared.services.submissions import submitted_answer
 from tests.integration.conftest import TEMPLATE, Cloud, Customer
 from tests.media import wav
-from tests.pipelines import WholeOnly
+from tests.pipelines import Asked, StandIn
 
 OBJECTS = int(os.environ.get("DROP_OBJECTS", "20"))  # 200 is what is promised; `make bench-intake` asks for it
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Pipeline(WholeOnly):
+class Pipeline(StandIn):
     """Hears the same in everything."""
 
-    def transcribe(
-        self,
-        path: Path,
-        options: TranscriptionOptions,
-        on_progress: OnProgress,
-        shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
-    ) -> Transcript:
+    def hear(self, asked: Asked) -> Transcript:
         """One minute of talk."""
-        assert path.stat().st_size > 0
-        on_measured(60.0)
+        assert asked.path.stat().st_size > 0
+        asked.on_measured(60.0)
         segment = Segment(start_seconds=0.0, end_seconds=60.0, text="Talk.")
         return Transcript(duration_seconds=60.0, language="en", engines=Engines(transcriber="t"), segments=(segment,))
 

@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -16,43 +15,37 @@ import uvicorn
 
 from functions.api.app import create_app
 from functions.api.routes import openai as route
-from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.run import Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.accounts import Scope
 from shared.domain.errors import JobFailure
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Run
-from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Engines, Segment, Transcript, Word
 from tests.integration.conftest import Cloud, Customer
 from tests.media import wav
-from tests.pipelines import WholeOnly
+from tests.pipelines import Asked, StandIn
 
 SECONDS = 3.0
 
 
-class Pipeline(WholeOnly):
+class Pipeline(StandIn):
     """Hears two words, or fails on recordings it does not like."""
 
-    def transcribe(
-        self,
-        path: Path,
-        options: TranscriptionOptions,
-        on_progress: OnProgress,
-        shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
-    ) -> Transcript:
+    def hear(self, asked: Asked) -> Transcript:
         """Two words."""
-        if path.stat().st_size < 10_000:
+        if asked.path.stat().st_size < 10_000:
             raise JobFailure("audio_unreadable", "The file could not be read.")
-        on_measured(SECONDS)
+        asked.on_measured(SECONDS)
         words = (
             Word(text="Hello", start_seconds=0.0, end_seconds=0.5),
             Word(text="there.", start_seconds=0.5, end_seconds=1.0),
         )
         segment = Segment(
-            start_seconds=0.0, end_seconds=1.0, text="Hello there.", words=words if options.word_timestamps else ()
+            start_seconds=0.0,
+            end_seconds=1.0,
+            text="Hello there.",
+            words=words if asked.options.word_timestamps else (),
         )
         return Transcript(
             duration_seconds=SECONDS, language="en", engines=Engines(transcriber="t"), segments=(segment,)

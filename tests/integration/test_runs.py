@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 
-from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId
-from shared.domain.jobs import Run
-from shared.domain.options import TranscriptionOptions
+from shared.domain.jobs import MAX_RUNS, JobState, Run
 from shared.domain.plans import WorkPlan
 from shared.domain.transcripts import Transcript
 from tests.integration.conftest import Cloud, Customer
 from tests.integration.paid_jobs import Engine, submit
+from tests.pipelines import Asked
 
 PATIENCE_SECONDS = 30
 PLAN = WorkPlan(gpu="L4", gpus=3, chunk_seconds=20.0, expected_wall_seconds=15.5, expected_cost_usd=0.0123)
@@ -31,18 +32,11 @@ class Waiting(Engine):
         super().__init__(60.0)
         self.let_go = threading.Event()
 
-    def transcribe(
-        self,
-        path: Path,
-        options: TranscriptionOptions,
-        on_progress: OnProgress,
-        shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
-    ) -> Transcript:
-        on_progress("transcribing", 30.0, 60.0)
+    def hear(self, asked: Asked) -> Transcript:
+        asked.on_progress("transcribing", 30.0, 60.0)
         assert self.let_go.wait(PATIENCE_SECONDS)
-        on_progress("transcribing", 60.0, 60.0)
-        return super().transcribe(path, options, on_progress, shelf, on_measured)
+        asked.on_progress("transcribing", 60.0, 60.0)
+        return super().hear(asked)
 
 
 def dispatched(services: Services, customer: Customer, answer: Any) -> Run:
@@ -52,6 +46,64 @@ def dispatched(services: Services, customer: Customer, answer: Any) -> Run:
     attempt = services.jobs.get(job_id, customer.account_id).attempt
     assert attempt is not None
     return Run(job_id=job_id, attempt_id=AttemptId(attempt.attempt_id), run_token="test")
+
+
+class Stopping(Engine):
+    """The platform takes the machine away in the middle of the work: by the flag of the process, or as Modal does."""
+
+    def __init__(self, stop: threading.Event, *, as_modal_does: bool) -> None:
+        super().__init__(60.0)
+        self.stop, self.as_modal_does = stop, as_modal_does
+
+    def hear(self, asked: Asked) -> Transcript:
+        asked.on_progress("transcribing", 30.0, 60.0)
+        if self.as_modal_does:
+            raise KeyboardInterrupt
+        self.stop.set()
+        asked.on_progress("transcribing", 31.0, 60.0)
+        raise AssertionError("a stopped run goes on")
+
+
+@pytest.mark.parametrize("as_modal_does", [False, True])
+def test_a_run_that_the_platform_stops_does_not_count(
+    api: TestClient, funded: Customer, cloud: Cloud, *, as_modal_does: bool
+) -> None:
+    services = cloud.services("SweepFunction")
+    run = dispatched(services, funded, submit(api, funded))
+    for _ in range(2 * MAX_RUNS):
+        stop = threading.Event()
+        worker = Worker(services=services, pipeline=Stopping(stop, as_modal_does=as_modal_does), stop=stop)
+        with pytest.raises(KeyboardInterrupt) if as_modal_does else contextlib.nullcontext():
+            assert run_job(worker, run) is RunEnd.INTERRUPTED
+    stopped = services.jobs.get(run.job_id, funded.account_id)
+    assert stopped.attempt is not None
+    assert (stopped.state, stopped.attempt.runs) == (JobState.RUNNING, 0)
+    worker = Worker(services=services, pipeline=Engine(60.0), stop=threading.Event())
+    assert run_job(worker, run) is RunEnd.COMPLETED
+
+
+class CancelledThenStopped(Engine):
+    """Its job is cancelled by its owner, and then the process is to end."""
+
+    def __init__(self, services: Services, customer: Customer, run: Run, stop: threading.Event) -> None:
+        super().__init__(60.0)
+        self.services, self.customer, self.run_at_work, self.stop = services, customer, run, stop
+
+    def hear(self, asked: Asked) -> Transcript:
+        self.services.jobs.cancel(self.services.jobs.get(self.run_at_work.job_id, self.customer.account_id))
+        self.stop.set()
+        asked.on_progress("transcribing", 31.0, 60.0)
+        raise AssertionError("a stopped run goes on")
+
+
+def test_a_stopped_run_that_has_lost_its_job_leaves_it_to_the_other(
+    api: TestClient, funded: Customer, cloud: Cloud
+) -> None:
+    services, stop = cloud.services("SweepFunction"), threading.Event()
+    run = dispatched(services, funded, submit(api, funded))
+    worker = Worker(services=services, pipeline=CancelledThenStopped(services, funded, run, stop), stop=stop)
+    assert run_job(worker, run) is RunEnd.INTERRUPTED
+    assert services.jobs.get(run.job_id, funded.account_id).state is JobState.CANCELLED
 
 
 def test_a_run_that_hangs_loses_its_job_and_tells_its_process(api: TestClient, funded: Customer, cloud: Cloud) -> None:
@@ -81,16 +133,9 @@ def test_a_beat_that_was_missed_is_made_up_for_at_once(api: TestClient, funded: 
 class Planned(Waiting):
     """Shares its work out over three GPUs, and waits before it goes on."""
 
-    def transcribe(
-        self,
-        path: Path,
-        options: TranscriptionOptions,
-        on_progress: OnProgress,
-        shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
-    ) -> Transcript:
-        on_measured(60.0, PLAN)
-        return super().transcribe(path, options, on_progress, shelf)
+    def hear(self, asked: Asked) -> Transcript:
+        asked.on_measured(60.0, PLAN)
+        return super().hear(replace(asked, on_measured=lambda *_: None))
 
 
 def test_the_plan_is_in_the_job_while_it_runs(api: TestClient, funded: Customer, cloud: Cloud) -> None:

@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from gpu_jobs.fetch import Fetcher, FetchSettings
-from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Run
-from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Engines, Segment, Transcript
 from tests.integration.conftest import Customer
 from tests.integration.web_servers import Reply, site
 from tests.media_files import RECIPES, make
-from tests.pipelines import WholeOnly
+from tests.pipelines import Asked, StandIn
 
 
-class Pipeline(WholeOnly):
+class Pipeline(StandIn):
     """Hears the same in everything, and keeps what it was given."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.heard: list[bytes] = []
 
-    def transcribe(
-        self,
-        path: Path,
-        options: TranscriptionOptions,
-        on_progress: OnProgress,
-        shelf: object = None,
-        on_measured: OnMeasured = lambda _seconds, _plan=None: None,
-    ) -> Transcript:
+    def hear(self, asked: Asked) -> Transcript:
         """The given length of talk."""
-        self.heard.append(path.read_bytes())
-        on_measured(self.seconds)
+        self.heard.append(asked.path.read_bytes())
+        asked.on_measured(self.seconds)
         segment = Segment(start_seconds=0.0, end_seconds=self.seconds, text="Talk.")
         return Transcript(
             duration_seconds=self.seconds, language="en", engines=Engines(transcriber="t"), segments=(segment,)
@@ -110,7 +100,7 @@ def test_max_credits_holds_for_a_length_that_is_known_late(
 
 def test_a_retried_job_does_not_fetch_again(api: TestClient, services: Services, funded: Customer) -> None:
     class Breaks(Pipeline):
-        def transcribe(self, *_: object, **__: object) -> Transcript:
+        def hear(self, asked: Asked) -> Transcript:
             """Break down."""
             raise RuntimeError
 
