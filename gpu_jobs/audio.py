@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpu_jobs.channels import LevelMeter, Levels
+from gpu_jobs.chunks import Window
 from gpu_jobs.memory import memory_lid
 from shared.domain.errors import JobFailure
 from shared.domain.media import MIN_BYTES_PER_SECOND
@@ -84,6 +85,10 @@ class Recording:
             part = np.array(part)
             _let_go(self.samples)
         return part
+
+    def heard(self, window: Window) -> Samples:
+        """The samples of the window's parts, one after the other."""
+        return np.concatenate([self.slice(part.start_seconds, part.end_seconds) for part in window.parts])
 
     def part(self, start_seconds: float, end_seconds: float) -> Recording:
         """A recording of its own of ``[start, end)``, without copying it."""

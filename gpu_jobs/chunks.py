@@ -7,6 +7,7 @@ recording, the engine hears the same windows, and says the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -36,14 +37,57 @@ class WindowRules:
     """How long a window may be, and what counts as a silence nobody needs to hear.
 
     ``padding_seconds`` of context is added on both sides, never reaching more than half-way into the next speech. A
-    full window ends at the longest silence after ``full_share`` of ``max_seconds``: later where each window costs the
-    same, however short it is.
+    full window ends at the longest silence after ``full_share`` of ``max_seconds``, else as late as it can; the share
+    is larger where each window costs the same, however short it is. Of a silence inside a window no more than
+    ``kept_silence_seconds`` are heard.
     """
 
     max_seconds: float
     split_silence_seconds: float = 3.0
     padding_seconds: float = 0.2
     full_share: float = 0.5
+    kept_silence_seconds: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What an engine hears at once: stretches of the recording, one after the other, without the silence between."""
+
+    parts: tuple[Span, ...]
+
+    @property
+    def start_seconds(self) -> float:
+        """Where it begins in the recording."""
+        return self.parts[0].start_seconds
+
+    @property
+    def end_seconds(self) -> float:
+        """Where it ends in the recording."""
+        return self.parts[-1].end_seconds
+
+    @property
+    def heard_seconds(self) -> float:
+        """How long it is to the engine."""
+        return sum(part.duration_seconds for part in self.parts)
+
+    def place(self, start_seconds: float, end_seconds: float) -> Span:
+        """Where in the recording something lies that is heard so long after the window's start.
+
+        It is in one part, the one of its middle: an engine may draw a word over a silence that it did not hear.
+        """
+        middle = (start_seconds + end_seconds) / 2
+        heard_before = 0.0
+        for part in self.parts[:-1]:
+            if middle < heard_before + part.duration_seconds:
+                break
+            heard_before += part.duration_seconds
+        else:
+            part = self.parts[-1]
+        start, end = (
+            min(max(part.start_seconds + heard - heard_before, part.start_seconds), part.end_seconds)
+            for heard in (start_seconds, end_seconds)
+        )
+        return Span(start_seconds=start, end_seconds=end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +134,7 @@ def speech_within(speech: Sequence[Span], span: Span) -> tuple[Span, ...]:
     return tuple(inside)
 
 
-def _last_of_chunk(windows: Sequence[Span], first: int, target_seconds: float) -> int:
+def _last_of_chunk(windows: Sequence[Window], first: int, target_seconds: float) -> int:
     """Index of the last window of the chunk that begins at ``first``."""
     start = windows[first].start_seconds
     if windows[-1].end_seconds - start <= target_seconds * (1 + REACH):
@@ -102,20 +146,20 @@ def _last_of_chunk(windows: Sequence[Span], first: int, target_seconds: float) -
     return max(near, key=lambda i: (windows[i + 1].start_seconds - windows[i].end_seconds, -i))
 
 
-def plan_windows(speech: Sequence[Span], duration_seconds: float, rules: WindowRules) -> tuple[Span, ...]:
+def plan_windows(speech: Sequence[Span], duration_seconds: float, rules: WindowRules) -> tuple[Window, ...]:
     """Windows that together hold every second of ``speech`` exactly once, in order, each ≤ max_seconds plus padding.
 
     A window ends at a silence of ``split_silence_seconds`` or more; otherwise, when it grows too long, at the longest
     silence in its last part (``full_share``). ``speech`` is sorted and disjoint.
     """
     pieces = _no_longer_than(speech, rules.max_seconds)
-    groups: list[Span] = []
+    groups: list[Sequence[Span]] = []
     first = 0
     while first < len(pieces):
         last = _last_of_window(pieces, first, rules)
-        groups.append(Span(start_seconds=pieces[first].start_seconds, end_seconds=pieces[last].end_seconds))
+        groups.append(pieces[first : last + 1])
         first = last + 1
-    return _padded(groups, duration_seconds, rules.padding_seconds)
+    return _padded(groups, duration_seconds, rules)
 
 
 def _no_longer_than(speech: Sequence[Span], max_seconds: float) -> list[Span]:
@@ -131,31 +175,41 @@ def _no_longer_than(speech: Sequence[Span], max_seconds: float) -> list[Span]:
 
 def _last_of_window(pieces: Sequence[Span], first: int, rules: WindowRules) -> int:
     """Index of the last piece of the window that begins at ``first``."""
-    start = pieces[first].start_seconds
-    last = first
-    while last + 1 < len(pieces):
-        following = pieces[last + 1]
-        if following.start_seconds - pieces[last].end_seconds >= rules.split_silence_seconds:
+    heard = [pieces[first].duration_seconds]  # up to the end of each piece
+    for last in range(first, len(pieces) - 1):
+        silence = _silence_after(pieces, last)
+        if silence >= rules.split_silence_seconds:
             return last
-        if following.end_seconds - start > rules.max_seconds:
+        longer = heard[-1] + min(silence, rules.kept_silence_seconds) + pieces[last + 1].duration_seconds
+        if longer > rules.max_seconds:
             break
-        last += 1
+        heard.append(longer)
     else:
-        return last
-    late = [i for i in range(first, last + 1) if pieces[i].end_seconds - start >= rules.max_seconds * rules.full_share]
-    candidates = late or range(first, last + 1)
-    return max(candidates, key=lambda i: (pieces[i + 1].start_seconds - pieces[i].end_seconds, i))
+        return len(pieces) - 1
+    full = rules.max_seconds * rules.full_share
+    late = [first + index for index, seconds in enumerate(heard) if seconds >= full]
+    return max(late or [first + len(heard) - 1], key=lambda index: (_silence_after(pieces, index), index))
 
 
-def _padded(groups: Sequence[Span], duration_seconds: float, padding_seconds: float) -> tuple[Span, ...]:
-    chunks: list[Span] = []
+def _silence_after(pieces: Sequence[Span], index: int) -> float:
+    return pieces[index + 1].start_seconds - pieces[index].end_seconds
+
+
+def _padded(groups: Sequence[Sequence[Span]], duration_seconds: float, rules: WindowRules) -> tuple[Window, ...]:
+    windows: list[Window] = []
     for index, group in enumerate(groups):
         floor, ceiling = 0.0, duration_seconds
         if index:
-            floor = (groups[index - 1].end_seconds + group.start_seconds) / 2
+            floor = (groups[index - 1][-1].end_seconds + group[0].start_seconds) / 2
         if index + 1 < len(groups):
-            ceiling = (group.end_seconds + groups[index + 1].start_seconds) / 2
-        start = max(floor, group.start_seconds - padding_seconds)
-        end = min(ceiling, group.end_seconds + padding_seconds)
-        chunks.append(Span(start_seconds=start, end_seconds=end))
-    return tuple(chunks)
+            ceiling = (group[-1].end_seconds + groups[index + 1][0].start_seconds) / 2
+        start = max(floor, group[0].start_seconds - rules.padding_seconds)
+        end = min(ceiling, group[-1].end_seconds + rules.padding_seconds)
+        kept = rules.kept_silence_seconds
+        cuts = [(a, b) for a, b in pairwise(group) if b.start_seconds - a.end_seconds > kept]
+        starts = [start, *(after.start_seconds - kept / 2 for _, after in cuts)]
+        ends = [*(before.end_seconds + kept / 2 for before, _ in cuts), end]
+        windows.append(
+            Window(parts=tuple(Span(start_seconds=a, end_seconds=b) for a, b in zip(starts, ends, strict=True)))
+        )
+    return tuple(windows)

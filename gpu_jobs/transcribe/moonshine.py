@@ -98,7 +98,7 @@ class MoonshineTranscriber:
         self.choose_language(recording, speech, options)
         passages: list[Passage] = []
         for window in plan_windows(speech, recording.duration_seconds, rules):
-            text = self._transcribe_window(recording.slice(window.start_seconds, window.end_seconds))
+            text = self._transcribe_window(recording.heard(window))
             if text:
                 passages.append(Passage(start_seconds=window.start_seconds, end_seconds=window.end_seconds, text=text))
             on_progress(window.end_seconds)

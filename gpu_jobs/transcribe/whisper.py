@@ -6,6 +6,7 @@ The model is a directory in CTranslate2's form, a size ("small") or a repository
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_jobs.audio import Recording
-from gpu_jobs.chunks import Span, WindowRules, plan_windows
+from gpu_jobs.chunks import Span, Window, WindowRules, plan_windows
 from gpu_jobs.transcribe import LanguageChoice, Passage, SecondsDone, Transcription
 from gpu_jobs.transcribe.language import WINDOWS_OF_CHECK, decide_language, doubt_language, language_windows
 from gpu_jobs.transcribe.whisper_decoding import (
@@ -31,9 +32,9 @@ logger = logging.getLogger(__name__)
 
 WHISPER_OF_MODEL = {Model.LARGE_V3: "large-v3", Model.TURBO: "large-v3-turbo"}
 
-WINDOWS = WindowRules(max_seconds=29.4, split_silence_seconds=6.0, full_share=0.92)
-"""Whisper hears 30 s at a time, and a shorter window costs it as much; the padding must fit in as well. A silence of
-six seconds is where it begins to make things up."""
+WINDOWS = WindowRules(max_seconds=29.4, split_silence_seconds=math.inf, full_share=0.92, kept_silence_seconds=0.8)
+"""Whisper hears 30 s at a time, and a shorter window costs it as much: silence is shortened, to what faster-whisper's
+own detector leaves of it, so that windows are full of speech. The padding must fit in as well."""
 
 BATCH_SIZE = 8
 BATCHES_AT_ONCE = 2
@@ -132,14 +133,14 @@ class WhisperTranscriber:
             language = _decided(model, recording, speech, options.language)
             for window in plan_windows(speech, recording.duration_seconds, WINDOWS_OF_SECOND_TRY):
                 with failing_clearly():
-                    found = decode_again(model, recording, window, Asked(language=language))
-                passages += [passage_of(s, window.start_seconds, language) for s in found if not is_doubtful(s)]
+                    found = decode_again(model, recording.heard(window), Asked(language=language))
+                passages += [passage_of(s, window, 0.0, language) for s in found if not is_doubtful(s)]
                 on_progress(window.end_seconds)
         heard = tuple(passage for passage in passages if passage.words)
         return Transcription(engine=self.engine(options), language=language, passages=heard)
 
     def _transcribe_batch(
-        self, model: Any, recording: Recording, windows: Sequence[Span], asked: Asked
+        self, model: Any, recording: Recording, windows: Sequence[Window], asked: Asked
     ) -> list[Passage]:
         """The passages of some neighbouring windows. A device that runs out of memory gets half as many at once."""
         while True:

@@ -11,10 +11,13 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
-from gpu_jobs.audio import Recording
-from gpu_jobs.chunks import Span
+import numpy as np
+
+from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording, Samples
+from gpu_jobs.chunks import Window
 from gpu_jobs.merge import SPACELESS_LANGUAGES, join_words
 from gpu_jobs.transcribe import Passage
 from shared.domain.errors import JobFailure
@@ -38,52 +41,55 @@ class Asked:
 
 
 def transcribe_windows(
-    model: Any, recording: Recording, windows: Sequence[Span], asked: Asked, batch_size: int
+    model: Any, recording: Recording, windows: Sequence[Window], asked: Asked, batch_size: int
 ) -> list[Passage]:
     """Their passages, words included. Raises RuntimeError and ValueError.
 
-    Only the windows' stretch of the recording is handed to the library.
+    The library is handed the sound of the windows, one after the other, and nothing else of the recording.
     """
     from faster_whisper import BatchedInferencePipeline
 
-    offset = windows[0].start_seconds
-    clips = [{"start": w.start_seconds - offset, "end": w.end_seconds - offset} for w in windows]
+    sounds = [recording.heard(window) for window in windows]
+    edges = [0.0, *(count / SAMPLE_RATE_HZ for count in accumulate(len(sound) for sound in sounds))]
     found, _ = BatchedInferencePipeline(model).transcribe(
-        recording.slice(offset, windows[-1].end_seconds),
+        np.concatenate(sounds),
         language=asked.language,
-        clip_timestamps=clips,
+        clip_timestamps=[{"start": start, "end": end} for start, end in pairwise(edges)],
         batch_size=batch_size,
         word_timestamps=True,
         hotwords=asked.hotwords,
     )
     passages: list[Passage] = []
-    for window, segments in zip(windows, by_window(found, windows), strict=True):
-        start, kept = offset, segments
+    for index, segments in enumerate(by_window(found, edges)):
+        kept, kept_from = segments, edges[index]
         if asked.falls_back and any(is_doubtful(segment) for segment in segments):
-            again = decode_again(model, recording, window, asked)
+            again = decode_again(model, sounds[index], asked)
             if _worth(again) > _worth(segments):
-                start, kept = window.start_seconds, again
-        passages += [passage_of(segment, start, asked.language) for segment in kept if not is_invented(segment)]
+                kept, kept_from = again, 0.0
+        passages += [
+            passage_of(segment, windows[index], kept_from, asked.language)
+            for segment in kept
+            if not is_invented(segment)
+        ]
     return [passage for passage in passages if passage.words]
 
 
-def by_window(found: Iterable[Any], windows: Sequence[Span]) -> list[list[Any]]:
-    """The segments of each window. ``found`` begins with the first window.
+def by_window(found: Iterable[Any], edges: Sequence[float]) -> list[list[Any]]:
+    """The segments of each window; ``edges`` are where windows begin and end, in the seconds that segments count in.
 
-    By their middle: windows may touch, and the library's rounding puts a segment's start into the window before.
+    By their middle: windows touch, and the library's rounding puts a segment's start into the window before.
     """
-    ends = [window.end_seconds - windows[0].start_seconds for window in windows]
-    grouped: list[list[Any]] = [[] for _ in windows]
+    grouped: list[list[Any]] = [[] for _ in edges[1:]]
     for segment in found:
         middle = (segment.start + segment.end) / 2
-        grouped[min(bisect_right(ends, middle), len(windows) - 1)].append(segment)
+        grouped[min(bisect_right(edges[1:], middle), len(grouped) - 1)].append(segment)
     return grouped
 
 
-def decode_again(model: Any, recording: Recording, window: Span, asked: Asked) -> list[Any]:
-    """The window's segments by the library's other decoder, at rising temperatures; times from its start."""
+def decode_again(model: Any, sound: Samples, asked: Asked) -> list[Any]:
+    """A window's segments by the library's other decoder, at rising temperatures; times from its start."""
     segments, _ = model.transcribe(
-        recording.slice(window.start_seconds, window.end_seconds),
+        sound,
         language=asked.language,
         temperature=list(TEMPERATURES),
         condition_on_previous_text=False,
@@ -120,26 +126,28 @@ def is_invented(segment: Any) -> bool:
     return bool(segment.no_speech_prob > NO_SPEECH_PROBABILITY and segment.avg_logprob < NO_SPEECH_LOGPROB)
 
 
-def passage_of(segment: Any, offset_seconds: float, language: str) -> Passage:
-    """The library's segment, moved by the offset."""
-    words = _words(segment.words or (), offset_seconds, language)
+def passage_of(segment: Any, window: Window, heard_from: float, language: str) -> Passage:
+    """The library's segment at its place in the recording; its clock showed ``heard_from`` when the window began."""
+    words = _words(segment.words or (), window, heard_from, language)
+    place = window.place(segment.start - heard_from, segment.end - heard_from)
     return Passage(
-        start_seconds=float(offset_seconds + segment.start),
-        end_seconds=float(offset_seconds + segment.end),
+        start_seconds=words[0].start_seconds if words else place.start_seconds,
+        end_seconds=words[-1].end_seconds if words else place.end_seconds,
         text=join_words([word.text for word in words], language),
         confidence=round(min(1.0, math.exp(segment.avg_logprob)), 3),
         words=tuple(words),
     )
 
 
-def _words(timed: Iterable[Any], offset_seconds: float, language: str) -> list[Word]:
+def _words(timed: Iterable[Any], window: Window, heard_from: float, language: str) -> list[Word]:
     """Words as they are written; what the library splits off without a space ("'s") goes back to its word."""
     words: list[Word] = []
     for item in timed:
         text = item.word.strip()
         if not text:
             continue
-        start, end = round(float(offset_seconds + item.start), 3), round(float(offset_seconds + item.end), 3)
+        place = window.place(float(item.start) - heard_from, float(item.end) - heard_from)
+        start, end = round(place.start_seconds, 3), round(place.end_seconds, 3)
         probability = round(float(item.probability), 3)
         if words and not item.word.startswith(" ") and language not in SPACELESS_LANGUAGES:
             last = words[-1]

@@ -1,6 +1,6 @@
 """The whole pipeline beside bare faster-whisper, on the same file, with the same weights, in turn in one run.
 
-    python -m tests.benchmarks.speech [--audio FILE] [--minutes 5] [--size base] [--runs 3]
+    python -m tests.benchmarks.speech [--audio FILE] [--minutes 5] [--size base] [--runs 3] [--pause 0]
 
 Weights have the true size and random values; every window gives the same number of tokens in every row
 (tests.benchmarks.true_size_whisper). Each row begins with the file and ends with words and their times: decoding,
@@ -53,12 +53,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="The pipeline beside bare faster-whisper.")
     parser.add_argument("--audio", type=Path, help="a recording; without one, a reading of 44 s over and over")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds of silence after every time it is repeated")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--size", choices=sorted(SIZES), default="base")
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        file = long_recording(arguments.audio or TWO_CITIES, arguments.minutes * 60, Path(folder) / "long.wav")
+        to = Path(folder) / "long.wav"
+        file = long_recording(arguments.audio or TWO_CITIES, arguments.minutes * 60, to, arguments.pause)
         settings = Settings(model=build(Path(folder) / arguments.size, arguments.size), threads=os.cpu_count() or 1)
         rows = {"ours": our_pipeline(settings), "bare batched": bare_batched(settings)}
         rows["bare sequential"] = bare_sequential(settings)
@@ -147,9 +149,10 @@ def bare_sequential(settings: Settings) -> Row:
     return run
 
 
-def long_recording(path: Path, seconds: float, to: Path) -> Path:
+def long_recording(path: Path, seconds: float, to: Path, pause_seconds: float = 0.0) -> Path:
     """The recording, over and over, as a WAV file of so many seconds."""
-    samples = np.asarray(decode_recording(path).samples)
+    pause = sounds.silence(pause_seconds)
+    samples = np.concatenate([np.asarray(decode_recording(path).samples), pause])
     return sounds.write_audio(to, np.resize(samples, round(seconds * SAMPLE_RATE_HZ)))
 
 

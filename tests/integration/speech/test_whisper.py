@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+from faster_whisper import BatchedInferencePipeline
 
-from gpu_jobs.audio import Recording, decode_recording
-from gpu_jobs.chunks import Span
+from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording, decode_recording
 from gpu_jobs.engines import EngineSettings, build_engines
 from gpu_jobs.pipeline import SpeechPipeline
 from gpu_jobs.speech import find_speech
@@ -73,10 +75,9 @@ def test_a_language_asked_for_is_used_and_otherwise_one_is_detected(
 
 
 def test_a_segment_stays_in_its_window_though_its_start_is_rounded_into_the_one_before() -> None:
-    windows = [Span(start_seconds=10.0, end_seconds=38.8867), Span(start_seconds=38.8867, end_seconds=60.0)]
-    first, second = SimpleNamespace(start=0.1, end=28.7), SimpleNamespace(start=28.88, end=49.0)  # from 10 s on
+    first, second = SimpleNamespace(start=0.1, end=28.7), SimpleNamespace(start=28.88, end=49.0)
 
-    assert by_window([first, second], windows) == [[first], [second]]
+    assert by_window([first, second], [0.0, 28.8867, 50.0]) == [[first], [second]]
 
 
 def test_a_wrong_language_is_used_as_asked_and_doubted_where_the_words_are_improbable(
@@ -96,6 +97,31 @@ def test_a_wrong_language_is_used_as_asked_and_doubted_where_the_words_are_impro
     assert transcript.language == "de"
     assert any("sound like 'en', not 'de'" in warning for warning in transcript.warnings)
     assert len(listened) == 1  # ten seconds have one window
+
+
+def test_a_long_pause_costs_no_window_and_no_word_lands_in_it(
+    whisper: WhisperTranscriber, beckett: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = beckett.slice(0.0, beckett.duration_seconds)[: 5 * SAMPLE_RATE_HZ]
+    pause = np.zeros(60 * SAMPLE_RATE_HZ, np.float32)
+    recording = Recording(samples=np.concatenate([half, pause, half]))
+    heard: list[int] = []
+    real = BatchedInferencePipeline.transcribe
+
+    def listening(self: object, sound: Any, **options: Any) -> Any:
+        heard.extend([len(options["clip_timestamps"]), len(sound)])
+        return real(self, sound, **options)
+
+    monkeypatch.setattr(BatchedInferencePipeline, "transcribe", listening)
+    words = [word for passage in run(whisper, recording, language="en").passages for word in passage.words]
+
+    assert heard[0] == 1
+    assert heard[1] < 12 * SAMPLE_RATE_HZ
+    before = [word for word in words if word.end_seconds <= 6.0]
+    after = [word for word in words if word.start_seconds >= 64.0]
+    assert before
+    assert after
+    assert len(before) + len(after) == len(words)
 
 
 def test_chinese_words_are_kept_apart_but_written_together(whisper: WhisperTranscriber, beckett: Recording) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from gpu_jobs.audio import Recording, decode_recording
-from gpu_jobs.chunks import Span
+from gpu_jobs.chunks import Span, Window
 from gpu_jobs.speech import find_speech
 from gpu_jobs.transcribe import Passage, whisper, whisper_decoding
 from gpu_jobs.transcribe.whisper import WhisperSettings, WhisperTranscriber
@@ -26,7 +26,7 @@ from tests.data.recordings import BECKETT, TWO_CITIES
 
 ENGLISH = TranscriptionOptions(language="en")
 OUT_OF_MEMORY = "CUDA failed with error out of memory"
-WINDOWS = (Span(start_seconds=0.0, end_seconds=10.0), Span(start_seconds=10.0, end_seconds=20.0))
+WINDOWS = tuple(Window(parts=(Span(start_seconds=at, end_seconds=at + 10.0),)) for at in (0.0, 10.0))
 SILENCE = Recording(samples=np.zeros(20 * 16_000, np.float32))
 
 
@@ -58,7 +58,7 @@ class Device:
         self.asked: list[int] = []
 
     def __call__(
-        self, model: Any, recording: Recording, windows: Sequence[Span], asked: Asked, batch_size: int
+        self, model: Any, recording: Recording, windows: Sequence[Window], asked: Asked, batch_size: int
     ) -> list[Passage]:
         self.asked.append(batch_size)
         if batch_size > self.room:
