@@ -13,9 +13,9 @@ from math import ceil
 CHUNK_CHOICES_SECONDS = (60.0, 120.0, 180.0, 300.0, 600.0, 900.0)
 MIN_TARGET_SECONDS, TARGET_SHARE = 60.0, 0.02
 
-PREPARING_SHARE = 1 / 250
+PREPARING_SHARE = 1 / 600
 """Seconds that pass before the first chunk can be asked for, for a second of audio: decoding, finding speech, putting
-the samples into the bucket, on two cores. Measured by `make bench-long` (about 1/300), with some room."""
+the samples into the bucket, on two cores. Measured by `make bench-long` (1/1000, without the bucket), with room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
