@@ -23,7 +23,7 @@ WEIGHTS_DIR = "/weights"
 SECRET = APP_NAME  # the name of a Modal secret: the stack's outputs as settings
 HUB_SECRET = "audiototext-hub"  # noqa: S105 - and of one with HF_TOKEN, for pyannote's terms
 SPEAKER_MODEL, LANGUAGE_MODEL = "speaker-diarization-community-1", "qwen2.5-7b-instruct"
-PLANNED_GPU = "L4"  # the first choice for chunks, and what the planner reckons with
+PLANNED_GPU, SPEAKERS_GPU = "L4", "L40S"  # first choices, for chunks and for speakers, as the planner reckons
 MAX_GPUS = int(os.environ.get("MAX_GPUS", "10"))
 MAX_JOBS = int(os.environ.get("MAX_JOBS", "20"))
 MAX_UPLOAD_HOSTS = int(os.environ.get("MAX_UPLOAD_HOSTS", "10"))
@@ -104,7 +104,7 @@ class Listener:
 
 @app.function(
     image=speaker_image,
-    gpu=[PLANNED_GPU, "A10", "L40S"],
+    gpu=[SPEAKERS_GPU, "A10", PLANNED_GPU],
     volumes=readable,
     timeout=2 * 60 * 60,
     scaledown_window=10,
@@ -159,6 +159,7 @@ def run_job(job_id: str, attempt_id: str) -> str:
         llm=LANGUAGE_MODEL,
         diarizer=f"pyannote:{SPEAKER_MODEL}",
         gpu=PLANNED_GPU,
+        speakers_gpu=SPEAKERS_GPU,
         max_gpus=MAX_GPUS,
     )
     return cloud.run_job(fleet, job_id, attempt_id, modal.current_function_call_id() or attempt_id)

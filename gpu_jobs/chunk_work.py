@@ -60,7 +60,7 @@ class OwnProcess:
     def __init__(self, engines: ChunkEngines) -> None:
         self._engines = engines
 
-    def chunk_seconds(self, duration_seconds: float) -> float:  # noqa: ARG002 - the same for any
+    def chunk_seconds(self, duration_seconds: float, options: TranscriptionOptions) -> float:  # noqa: ARG002 - all alike
         """Small enough that a run which died is soon where it was."""
         return CHUNK_SECONDS
 

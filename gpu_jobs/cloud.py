@@ -31,6 +31,7 @@ from shared.adapters.modal_identity import lend_identity
 from shared.bootstrap import Services, bootstrap
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Run, job_of
+from shared.domain.options import TranscriptionOptions
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Fleet:
     llm: str
     diarizer: str
     gpu: str
+    speakers_gpu: str
     max_gpus: int
 
 
@@ -66,8 +68,9 @@ def crew_of(fleet: Fleet, services: Services, engines: EngineSet, shelf: ChunkSh
         raise TypeError("machines elsewhere need a shelf in the bucket")
     bucket = services.bucket
 
-    def plan(duration_seconds: float) -> FleetPlan:
-        return plan_fleet(duration_seconds, GPUS[fleet.gpu], fleet.max_gpus)
+    def plan(duration_seconds: float, options: TranscriptionOptions) -> FleetPlan:
+        speakers = GPUS[fleet.speakers_gpu] if options.diarization else None
+        return plan_fleet(duration_seconds, GPUS[fleet.gpu], fleet.max_gpus, speakers=speakers)
 
     return Crew(
         engines=EngineSet(

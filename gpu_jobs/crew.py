@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from gpu_jobs.chunk_work import ChunkEngines, OwnProcess
 from gpu_jobs.engines import EngineSet
 from gpu_jobs.fanout import ChunkRunner
-from gpu_jobs.planner import FleetPlan
+from gpu_jobs.planner import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +18,8 @@ class Crew:
     chunks: ChunkRunner
     diarizes_beside: bool = False
     """True where the speakers are found elsewhere, or while workers transcribe."""
-    expects: Callable[[float], FleetPlan] | None = None
-    """What a recording of so many seconds should take, where that is planned."""
+    expects: Plan | None = None
+    """What a recording should take, where that is planned."""
 
 
 CrewOrEngines = Crew | EngineSet

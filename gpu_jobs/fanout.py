@@ -113,7 +113,7 @@ def may_work_elsewhere(failure: JobFailure) -> bool:
 class ChunkRunner(Protocol):
     """Workers: this process, processes of this machine (gpu_jobs.pool), or GPUs elsewhere (gpu_jobs.remote)."""
 
-    def chunk_seconds(self, duration_seconds: float) -> float:
+    def chunk_seconds(self, duration_seconds: float, options: TranscriptionOptions) -> float:
         """How long a chunk should be for a recording of this length."""
         ...
 

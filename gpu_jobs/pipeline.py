@@ -65,7 +65,7 @@ class SpeechPipeline:
         clock, shelf = Stopwatch(), shelf or NoShelf()
         crew = self._crew_for(shelf)
         with self._decoded(path, clock) as recording:
-            on_measured(recording.duration_seconds, _work_plan(recording, crew))
+            on_measured(recording.duration_seconds, _work_plan(recording, options, crew))
             return transcribe_recording(recording, options, crew, on_progress, _Run(clock, shelf))
 
     def diarize_again(
@@ -157,7 +157,7 @@ def transcribe_recording(
         compute_seconds=clock.seconds,
         coverage=spoken.coverage,
         language_confidence=spoken.language_confidence,
-        plan=_with_time_taken(_work_plan(recording, crew), clock),
+        plan=_with_time_taken(_work_plan(recording, options, crew), clock),
     )
 
 
@@ -165,10 +165,10 @@ def _with_time_taken(plan: WorkPlan | None, clock: Stopwatch) -> WorkPlan | None
     return None if plan is None else replace(plan, wall_seconds=round(time.perf_counter() - clock.began, 3))
 
 
-def _work_plan(recording: Recording, crew: Crew) -> WorkPlan | None:
+def _work_plan(recording: Recording, options: TranscriptionOptions, crew: Crew) -> WorkPlan | None:
     if crew.expects is None or recording.duration_seconds == 0:
         return None
-    plan = crew.expects(recording.duration_seconds)
+    plan = crew.expects(recording.duration_seconds, options)
     return WorkPlan(
         gpu=plan.gpu,
         gpus=plan.gpus,
@@ -206,7 +206,7 @@ def _transcribe(
         choice = crew.chunks.choose_language(recording, speech, options) if speech else _asked_language(options, crew)
     asked = replace(options, language=choice.language)
     duration = recording.duration_seconds
-    chunks = plan_chunks(speech, duration, transcriber.windows, crew.chunks.chunk_seconds(duration))
+    chunks = plan_chunks(speech, duration, transcriber.windows, crew.chunks.chunk_seconds(duration, options))
     orders = [ChunkOrder(chunk=chunk, options=asked, engine=engine) for chunk in chunks]
     results = run_orders(crew.chunks, run.shelf, recording, orders, progress.of("transcribing"))
     for part, seconds in total_seconds(results).items():

@@ -73,7 +73,7 @@ class ProcessPool:
         self._workers = workers
         self._processes: list[_WorkerProcess] = []
 
-    def chunk_seconds(self, duration_seconds: float) -> float:
+    def chunk_seconds(self, duration_seconds: float, options: TranscriptionOptions) -> float:  # noqa: ARG002
         """Short enough to keep all workers busy to the end, long enough not to cut without need."""
         even = duration_seconds / (self._workers * CHUNKS_PER_WORKER)
         return min(MAX_CHUNK_SECONDS, max(MIN_CHUNK_SECONDS, even))

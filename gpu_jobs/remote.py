@@ -22,7 +22,7 @@ from gpu_jobs.chunks import Span
 from gpu_jobs.devices import compute_device
 from gpu_jobs.diarize import Diarizer, SpeakerCount
 from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, OnResult, may_work_elsewhere
-from gpu_jobs.planner import FleetPlan
+from gpu_jobs.planner import Plan
 from gpu_jobs.shelf import BucketShelf
 from gpu_jobs.transcribe import LanguageChoice, SecondsDone
 from gpu_jobs.transcribe.language import WINDOW_SECONDS, language_windows
@@ -60,15 +60,15 @@ class Calls:
 class RemoteChunks:
     """The ChunkRunner whose workers are elsewhere."""
 
-    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, plan: Callable[[float], FleetPlan]) -> None:
+    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, plan: Plan) -> None:
         self._calls = calls
         self._shelf = shelf
         self._bucket = bucket
         self._plan = plan
 
-    def chunk_seconds(self, duration_seconds: float) -> float:
+    def chunk_seconds(self, duration_seconds: float, options: TranscriptionOptions) -> float:
         """What is cheapest within the target for time."""
-        return self._plan(duration_seconds).chunk_seconds
+        return self._plan(duration_seconds, options).chunk_seconds
 
     def choose_language(
         self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
@@ -99,7 +99,7 @@ class RemoteChunks:
         containers that no other job can use, and no ceiling over all.
         """
         publish(recording, self._bucket, self._shelf)
-        machines = self._plan(recording.duration_seconds).gpus
+        machines = self._plan(recording.duration_seconds, orders[0].options).gpus
         by_length = sorted(orders, key=lambda order: -order.chunk.span.duration_seconds)
         executor = ThreadPoolExecutor(machines, "chunks")
         waiting = {

@@ -114,7 +114,7 @@ def our_pipeline(settings: Settings) -> Row:
         )
     )
     chunks = OwnProcess(ChunkEngines(transcriber=engines.transcriber, aligner=engines.aligner))
-    chunks.chunk_seconds = lambda _: settings.chunk_seconds  # type: ignore[method-assign,assignment]
+    chunks.chunk_seconds = lambda *_: settings.chunk_seconds  # type: ignore[method-assign]
     pipeline = SpeechPipeline(Crew(engines=engines, chunks=chunks))
     options = TranscriptionOptions(language="en", word_timestamps=True)
 

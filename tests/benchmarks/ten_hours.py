@@ -47,13 +47,14 @@ class Elsewhere:
         self.planning_seconds = 0.0
         self.chunks = 0
 
-    def plan(self, duration_seconds: float) -> FleetPlan:
+    def plan(self, duration_seconds: float, options: TranscriptionOptions) -> FleetPlan:
         """As in the cloud."""
-        return plan_fleet(duration_seconds, GPUS["L4"], self._gpus)
+        speakers = GPUS["L40S"] if options.diarization else None
+        return plan_fleet(duration_seconds, GPUS["L4"], self._gpus, speakers=speakers)
 
-    def chunk_seconds(self, duration_seconds: float) -> float:
+    def chunk_seconds(self, duration_seconds: float, options: TranscriptionOptions) -> float:
         """As in the cloud."""
-        return self.plan(duration_seconds).chunk_seconds
+        return self.plan(duration_seconds, options).chunk_seconds
 
     def choose_language(
         self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
@@ -62,7 +63,7 @@ class Elsewhere:
         began = time.perf_counter()
         windows = build_engines(EngineSettings(transcriber="faster-whisper")).transcriber.windows
         duration = recording.duration_seconds
-        self.chunks = len(plan_chunks(speech, duration, windows, self.chunk_seconds(duration)))
+        self.chunks = len(plan_chunks(speech, duration, windows, self.chunk_seconds(duration, options)))
         self.planning_seconds = time.perf_counter() - began
         return LanguageChoice(language="en", confidence=1.0)
 

@@ -81,9 +81,8 @@ def measure(
     settings = EngineSettings(cpu_threads=1)
     transcriber = build_chunk_engines(settings).transcriber
     pool = ProcessPool(settings, workers)
-    duration = recording.duration_seconds
-    seconds = duration * 2 if in_one_piece else pool.chunk_seconds(duration)
-    options = TranscriptionOptions(language="en")
+    duration, options = recording.duration_seconds, TranscriptionOptions(language="en")
+    seconds = duration * 2 if in_one_piece else pool.chunk_seconds(duration, options)
     chunks = plan_chunks(speech, duration, transcriber.windows, seconds)
     orders = [ChunkOrder(chunk=chunk, options=options, engine=transcriber.engine(options)) for chunk in chunks]
     warm = plan_chunks(speech[:workers], duration, transcriber.windows, 1.0)

@@ -82,5 +82,5 @@ def test_the_machine_of_the_model_is_the_one_that_is_deployed() -> None:
     found = re.search(r"cpu=([0-9.]+),\s+memory=([0-9]+),", text)
     assert found
     assert inputs.value("shape", "machine_cores") == float(found[1])
-    assert f'PLANNED_GPU = "{cost.DEPLOYED_GPU}"' in text
+    assert f'PLANNED_GPU, SPEAKERS_GPU = "{cost.DEPLOYED_GPU}"' in text
     assert inputs.value("shape", "machine_gib") == int(found[2]) / 1024

@@ -78,11 +78,11 @@ def test_only_the_engines_are_on_gpus_each_with_others_to_fall_back_on(functions
         assert not info.nonpreemptible  # not to be had with a GPU
 
 
-def test_the_planner_reckons_with_the_first_choice_for_chunks(modal_app: ModuleType, functions: dict[str, Any]) -> None:
-    first, _ = functions["Listener.*"].gpus[0]
+def test_the_planner_reckons_with_the_first_choices(modal_app: ModuleType, functions: dict[str, Any]) -> None:
+    words, speakers = functions["Listener.*"].gpus[0][0], functions["diarize"].gpus[0][0]
 
-    assert first == modal_app.PLANNED_GPU
-    assert first in GPUS
+    assert (words, speakers) == (modal_app.PLANNED_GPU, modal_app.SPEAKERS_GPU)
+    assert {words, speakers} <= set(GPUS)
 
 
 def test_what_works_on_a_job_is_tried_again_and_ends_within_a_day(functions: dict[str, Any]) -> None:

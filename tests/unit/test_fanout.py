@@ -52,7 +52,7 @@ class Runner:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def chunk_seconds(self, duration_seconds: float) -> float:
+    def chunk_seconds(self, duration_seconds: float, options: TranscriptionOptions) -> float:
         return 10.0
 
     def choose_language(self, recording: Recording, speech: Any, options: TranscriptionOptions) -> LanguageChoice:

@@ -50,6 +50,29 @@ def test_a_target_out_of_reach_gives_the_fastest_plan_and_says_so() -> None:
     assert plan.gpus == 1
 
 
+def test_finding_the_speakers_is_in_the_time_and_in_the_price() -> None:
+    words, both = (plan_fleet(1_800.0, GPUS["L4"], 1, speakers=speakers) for speakers in (None, GPUS["A10"]))
+    working = 1_800.0 * GPUS["A10"].speakers_factor + GPUS["A10"].start_seconds
+
+    paid = (working + GPUS["A10"].idle_seconds) * GPUS["A10"].dollars_per_second
+    assert both.dollars == pytest.approx(words.dollars + paid)
+    assert both.wall_seconds == max(words.wall_seconds, preparing_seconds(1_800.0) + working)
+
+
+@pytest.mark.parametrize("minutes", [5, 30, 120, 600])
+def test_the_gpus_of_production_find_the_speakers_within_the_target(minutes: int) -> None:
+    assert plan_fleet(minutes * 60.0, GPUS["L4"], 10, speakers=GPUS["L40S"]).meets_target
+
+
+def test_words_need_not_be_there_long_before_the_speakers() -> None:
+    hurried = plan_fleet(36_000.0, GPUS["L4"], 100, target=300.0)
+    patient = plan_fleet(36_000.0, GPUS["L4"], 100, target=300.0, speakers=GPUS["L40S"])
+
+    assert hurried.meets_target
+    assert not patient.meets_target  # nothing could: one GPU hears the whole
+    assert patient.gpus < hurried.gpus
+
+
 def test_the_target_counts_from_the_file_not_from_the_first_gpu() -> None:
     plan = plan_fleet(36_000.0, GPUS["H100"], 100)
 

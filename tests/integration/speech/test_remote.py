@@ -82,11 +82,11 @@ class Elsewhere:
         calls = Calls(transcribe=self.transcribe, choose_language=self.choose_language, diarize=self.diarize)
         engines = build_engines(SETTINGS)
 
-        def plan(seconds: float) -> FleetPlan:
-            return plan_fleet(seconds, GPUS["L4"], 4)
+        def plan(seconds: float, options: TranscriptionOptions) -> FleetPlan:
+            return plan_fleet(seconds, GPUS["L4"], 4, speakers=GPUS["L40S"] if options.diarization else None)
 
         chunks = RemoteChunks(calls, shelf, self.bucket, plan)
-        chunks.chunk_seconds = lambda duration_seconds: 4.0  # type: ignore[method-assign]  # several chunks of a short recording
+        chunks.chunk_seconds = lambda *_: 4.0  # type: ignore[method-assign]  # several of a short recording
         speakers = RemoteDiarizer(calls, shelf, self.bucket, "fake:one")
         everyone = EngineSet(transcriber=engines.transcriber, aligner=engines.aligner, diarizer=speakers)
         return Crew(engines=everyone, chunks=chunks, diarizes_beside=True, expects=plan)
@@ -147,6 +147,7 @@ def test_a_stage_run_again_calls_no_machine_for_the_words(elsewhere: Elsewhere) 
         llm="fake",
         diarizer="fake:one",
         gpu="L4",
+        speakers_gpu="L40S",
         max_gpus=4,
     )
     services: Any = SimpleNamespace(bucket=elsewhere.bucket)
