@@ -46,9 +46,10 @@ class SpeakerSearch:
             self._future = self._executor.submit(self._diarize)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Where the transcription has ended badly, or must end at once, nobody waits for a machine elsewhere."""
         self._stopped = True
-        self._executor.shutdown(cancel_futures=True)
+        self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
     def turns(self) -> tuple[Turn, ...] | None:
         """The turns, or None where nobody asked for them."""

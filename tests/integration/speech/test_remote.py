@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -57,7 +58,7 @@ class Elsewhere:
         self.bucket, self.reader = bucket, reader
         self.engines = build_chunk_engines(SETTINGS)
         self.orders: list[str] = []
-        self.broken: Exception | None = None
+        self.broken: BaseException | None = None
         self.at_once, self.machines = 0, 1  # one machine is the planner's choice for ten seconds
 
     def transcribe(self, prefix: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -194,6 +195,25 @@ def test_a_chunk_that_fails_on_every_machine_fails_the_run_and_leaves_the_others
     with pytest.raises(ChunkFailed):
         transcribe(elsewhere, diarization=False)
     assert elsewhere.orders == ["0"]  # nobody begins a chunk of a recording that is lost
+
+
+@pytest.mark.parametrize("reason", [RuntimeError("CUDA error"), KeyboardInterrupt()])
+def test_a_run_that_ends_badly_does_not_wait_for_the_speakers(elsewhere: Elsewhere, reason: BaseException) -> None:
+    """A machine that is taken away has half a minute left, to say so."""
+    let_go, heard = threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> list[dict[str, Any]]:
+        let_go.wait(60)
+        heard.set()
+        return []
+
+    elsewhere.diarize = slowly  # type: ignore[method-assign,assignment]
+    elsewhere.broken = reason
+    with pytest.raises(KeyboardInterrupt if isinstance(reason, KeyboardInterrupt) else ChunkFailed):
+        transcribe(elsewhere)
+    assert not heard.is_set()
+    let_go.set()
+    assert heard.wait(60)  # the thread ends by itself
 
 
 def test_an_engines_failure_is_raised_for_the_platform_to_try_elsewhere_and_keeps_its_message(
