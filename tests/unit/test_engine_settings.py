@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from gpu_jobs.engines import EngineSettings, build_engines, read_engine_settings
 from gpu_jobs.transcribe.moonshine import MoonshineTranscriber, tidy
 from gpu_jobs.transcribe.whisper import WhisperTranscriber
+from tests.infra.repository import ROOT
+
+
+def test_every_setting_is_explained_to_operators() -> None:
+    names = re.findall(r"[A-Z]+(?:_[A-Z]+)*(?=[,. ])", (read_engine_settings.__doc__ or "").split("all optional")[0])
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+    assert len(names) >= 12
+    assert [name for name in names if f"`{name}`" not in page] == []
 
 
 def test_nothing_set_means_the_engine_that_needs_no_network() -> None:
