@@ -8,32 +8,28 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from gpu_jobs.fanout import ChunkFailed, ChunkShelf
 from gpu_jobs.fetch import Fetcher, FetchSettings
+from gpu_jobs.lease import STALL_SECONDS, Interrupted, LeaseKeeper, Watch
 from gpu_jobs.progress import OnMeasured, OnProgress
 from gpu_jobs.shelf import BucketShelf
 from shared import logs
 from shared.adapters.s3 import ObjectMissing
 from shared.bootstrap import Services
 from shared.domain.errors import JobFailure, NotFound, Stale
-from shared.domain.jobs import Job, Progress, Run, Stage, work_prefix
+from shared.domain.jobs import Job, Run, Stage, work_prefix
 from shared.domain.options import TranscriptionOptions
-from shared.domain.plans import WorkPlan
 from shared.domain.reruns import Rerun, RerunStage
 from shared.domain.transcripts import Transcript
 from shared.services.jobs import Jobs
 
 logger = logging.getLogger(__name__)
 
-REPORT_SECONDS = 1.0  # progress is written at most this often
-STALL_SECONDS = 7200.0  # longer than the longest step without a sign of life: 5 GB from the bucket over a slow line
 AUDIO_MISSING = "The recording is no longer there. Nothing was charged; please upload it again."
 RESULT_MISSING = "The transcription that this one builds on was deleted. Nothing was charged."
 
@@ -41,10 +37,6 @@ CHUNK_FAILED = (
     "A part of the recording could not be transcribed, on two tries. Nothing was charged; please submit it again, "
     "and tell us the job's id if it fails again."
 )
-
-
-class Interrupted(Exception):
-    """The run must stop now: its process is to end, or it has lost the job."""
 
 
 class RunEnd(StrEnum):
@@ -95,8 +87,8 @@ class Worker:
     pipeline: Pipeline
     stop: threading.Event
     fetcher: Fetcher = field(default_factory=lambda: Fetcher(FetchSettings.from_environment(os.environ)))
-    stall_seconds: float = STALL_SECONDS  # a run that is silent for so long hangs: it loses its lease,
-    on_stall: Callable[[], None] = lambda: None  # and this is called, from another thread
+    stall_seconds: float = STALL_SECONDS  # see gpu_jobs.lease.Watch
+    on_stall: Callable[[], None] = lambda: None
 
 
 def run_job(worker: Worker, run: Run, on_beat: Callable[[], None] = lambda: None) -> RunEnd:
@@ -120,7 +112,14 @@ def run_job(worker: Worker, run: Run, on_beat: Callable[[], None] = lambda: None
 
 def _run(worker: Worker, run: Run, job: Job, on_beat: Callable[[], None]) -> RunEnd:
     jobs = worker.services.jobs
-    keeper = LeaseKeeper(jobs, run, job, worker, on_beat)
+    watch = Watch(
+        lease=worker.services.settings.lease,
+        stop=worker.stop,
+        stall_seconds=worker.stall_seconds,
+        on_stall=worker.on_stall,
+        on_beat=on_beat,
+    )
+    keeper = LeaseKeeper(jobs, run, job, watch)
     try:
         with keeper:
             transcript = _transcribe(worker, keeper)
@@ -219,79 +218,3 @@ def _end_badly(jobs: Jobs, job: Job, run: Run, failure: JobFailure | None) -> Ru
     except Stale:
         return RunEnd.NOT_OURS
     return RunEnd.FAILED
-
-
-class LeaseKeeper:
-    """Keeps a run's lease alive from a thread of its own and writes its progress.
-
-    All writes of the job go through here, one at a time, so ``job`` is always the newest revision. A lost job is told
-    to the pipeline at its next progress call.
-    """
-
-    def __init__(self, jobs: Jobs, run: Run, job: Job, worker: Worker, on_beat: Callable[[], None]) -> None:
-        self._jobs = jobs
-        self._run = run
-        self.job = job
-        self._worker = worker
-        self._heard_at = time.monotonic()
-        self._beat_seconds = worker.services.settings.lease.total_seconds() / 3
-        self._on_beat = on_beat
-        self._lock = threading.Lock()
-        self._done = threading.Event()
-        self._lost: Stale | None = None
-        self._progress = Progress(stage=Stage.FETCHING, percent=0)
-        self._plan: WorkPlan | None = None
-        self._thread = threading.Thread(target=copy_context().run, args=(self._keep,), name="lease", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._done.set()
-        self._thread.join()
-        if kind is None and self._lost is not None:
-            raise self._lost
-
-    def on_progress(self, stage: str, completed_seconds: float, total_seconds: float) -> None:
-        """The pipeline's hook. Raises Interrupted when the process is to end, Stale when the job was lost."""
-        self._heard_at = time.monotonic()
-        if self._worker.stop.is_set():
-            raise Interrupted
-        if self._lost is not None:
-            raise self._lost
-        share = completed_seconds / total_seconds if total_seconds > 0 else 1.0
-        self._progress = Progress(stage=Stage(stage), percent=min(99, int(100 * share)), plan=self._plan)
-
-    def on_measured(self, duration_seconds: float, plan: WorkPlan | None = None) -> None:
-        """Hold what the real duration costs; the plan goes into the job with the next beat.
-
-        Raises JobFailure or Stale.
-        """
-        self._plan = plan
-        with self._lock:
-            self.job = self._jobs.ensure_hold(self.job, self._run, duration_seconds)
-
-    def _keep(self) -> None:
-        reported, silent_seconds = Progress(stage=Stage.FETCHING, percent=0), 0.0
-        while not self._done.wait(min(REPORT_SECONDS, self._beat_seconds)):
-            silent_seconds += REPORT_SECONDS
-            if time.monotonic() - self._heard_at > self._worker.stall_seconds:
-                logger.error("run_stalled")
-                self._lost = Stale("the run gives no sign of life")
-                self._worker.on_stall()
-                return
-            progress = self._progress
-            if progress == reported and silent_seconds < self._beat_seconds:
-                continue
-            try:
-                with self._lock:
-                    self.job = self._jobs.report(self.job, self._run, progress)
-                self._on_beat()
-            except Stale as lost:
-                self._lost = lost
-                return
-            except Exception as error:  # noqa: BLE001 - one missed beat is no reason to stop: the lease outlasts it
-                logger.warning("beat_missed", extra={"error": type(error).__name__})
-                continue  # and again in a second
-            reported, silent_seconds = progress, 0.0
