@@ -22,18 +22,18 @@ logger = logging.getLogger(__name__)
 SOCKET_SECONDS = 30
 # What yt-dlp says, as far as it matters to the customer: first match wins.
 _REASONS = (
-    (r"confirm you.{0,3}re not a bot|captcha|too many requests|429|rate.?limit|cloudflare|blocked|unusual traffic",
+    (r"confirm you.{0,3}re not a bot|captcha|too many requests|rate.?limit|cloudflare|blocked|unusual traffic",
      "source_blocked", f"The site turned us away as a robot. Please try again later. {UPLOAD_INSTEAD}"),
     (r"live event|is live|premieres? in|not yet started|will begin in",
      "source_is_live", "The address is a live stream. Please send it once the recording is there."),
     (r"drm", "source_forbidden", "The recording is protected against copying, so it cannot be fetched."),
-    (r"private|members.only|log ?in|sign in|password|in your country|geo.?restrict|premium|paid|403",
+    (r"private|members.only|log ?in|sign in|password|in your country|geo.?restrict|premium|paid|error 403",
      "source_forbidden", f"The site does not show the recording to everybody. Please make it public. {UPLOAD_INSTEAD}"),
-    (r"unavailable|does not exist|not found|404|410|removed|deleted|no longer|terminated|name or service not known",
+    (r"unavailable|does not exist|not found|error 4(04|10)|removed|deleted|no longer|terminated|name or service not known",
      "source_not_found", "There is no recording at the address. Please check it."),
     (r"larger than max-filesize|file too large|cannot allocate memory|memoryerror",
      "source_too_large", f"The recording is too large. {UPLOAD_INSTEAD}"),
-    (r"timed? ?out|connection reset|remote end closed|temporary failure|5\d\d:",
+    (r"timed? ?out|connection reset|remote end closed|temporary failure|error 5\d\d",
      "source_timeout", f"The recording did not come in time. Please try again later. {UPLOAD_INSTEAD}"),
     (r"unsupported url|no video formats|no media|unable to extract|no suitable|is not a valid url",
      "source_not_media", "No recording was found at the address. Please give one that opens the recording itself."),
@@ -139,8 +139,12 @@ def _failure(error: Exception) -> JobFailure:
 
 
 def _plain(error: Exception) -> str:
-    """All that yt-dlp says, its causes included, without terminal colours."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", " ".join(_messages(error)))
+    """All that yt-dlp says, its causes included, without terminal colours, addresses and the ids of recordings.
+
+    An address may hold anything: the number of an error, "private", "removed".
+    """
+    text = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(_messages(error)))
+    return re.sub(r"\S+://\S+|\[[\w:]+\] \S+:", " ", text)
 
 
 def _messages(error: BaseException | None) -> Iterator[str]:

@@ -122,6 +122,15 @@ def test_what_is_no_recording_fails_with_its_own_code(
     assert failure.code in JobFailure.CODES
 
 
+def test_an_address_is_no_reason(tmp_path: Path) -> None:
+    """The path, the port and the name of a recording may say 403, private or removed."""
+    path = "/private/members-only/403-404-410-429-503:/removed/drm.mp3"
+
+    failure = _failure({path: Reply(body=b"<html><body>no player here</body></html>")}, path, tmp_path)
+
+    assert failure.code == "source_not_media"
+
+
 def test_a_file_that_grows_over_the_limit_is_cut(tmp_path: Path) -> None:
     settings = replace(LOCAL, max_bytes=len(_mp3()) - 1)
 
@@ -329,6 +338,8 @@ def test_sites_are_told_from_files(url: str, *, known: bool) -> None:
         (ExtractorError("This live event will begin in 3 hours."), "source_is_live"),
         (DownloadError("The read operation timed out"), "source_timeout"),
         (UnsupportedError("x"), "source_not_media"),
+        (DownloadError("ERROR: [youtube] paid404xDRM: Unable to extract the player"), "source_not_media"),
+        (DownloadError("ERROR: [site:user] 1403: HTTP Error 404: Not Found"), "source_not_found"),
         (ExtractorError("something nobody has seen before"), "source_not_media"),
     ],
 )
