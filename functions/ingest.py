@@ -25,7 +25,7 @@ from shared.domain.accounts import Principal
 from shared.domain.drops import drop_job_id, read_key
 from shared.domain.errors import InvalidRequest
 from shared.domain.ids import AccountId, JobId
-from shared.domain.jobs import recording_key
+from shared.domain.job_keys import recording_key
 from shared.services.drops import DropEnd, Drops
 from shared.services.submissions import Submission
 

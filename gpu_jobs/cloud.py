@@ -30,7 +30,8 @@ from shared import logs
 from shared.adapters.modal_identity import lend_identity
 from shared.bootstrap import Services, bootstrap
 from shared.domain.ids import AttemptId, JobId
-from shared.domain.jobs import Run, job_of
+from shared.domain.job_keys import job_of
+from shared.domain.jobs import Run
 from shared.domain.options import TranscriptionOptions
 from shared.settings import Settings
 

@@ -22,7 +22,8 @@ from shared import logs
 from shared.adapters.s3 import ObjectMissing
 from shared.bootstrap import Services
 from shared.domain.errors import JobFailure, NotFound, Stale
-from shared.domain.jobs import Job, Run, Stage, work_prefix
+from shared.domain.job_keys import work_prefix
+from shared.domain.jobs import Job, Run, Stage
 from shared.domain.options import TranscriptionOptions
 from shared.domain.reruns import Rerun, RerunStage
 from shared.domain.transcripts import Transcript

@@ -11,7 +11,8 @@ from pathlib import Path
 from shared.adapters.dynamodb.jobs import JobStore
 from shared.bootstrap import Services
 from shared.domain.ids import AccountId, AttemptId, JobId, KeyId
-from shared.domain.jobs import Hold, Job, JobState, Outcome, Recording, Stage, recording_key
+from shared.domain.job_keys import recording_key
+from shared.domain.jobs import Hold, Job, JobState, Outcome, Recording, Stage
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Engines, Segment, Speaker, Summary, Transcript, Word
 

@@ -18,7 +18,7 @@ from functions.api.recordings import check_head
 from shared.bootstrap import Services
 from shared.domain.errors import InvalidRequest, UnsupportedMediaType
 from shared.domain.ids import AccountId, JobId
-from shared.domain.jobs import recording_key
+from shared.domain.job_keys import recording_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from infra.admin.show import Shown
 from shared.bootstrap import Services
 from shared.domain.errors import NotFound
 from shared.domain.ids import JobId
-from shared.domain.jobs import work_prefix
+from shared.domain.job_keys import work_prefix
 
 
 def show_parts(services: Services, arguments: argparse.Namespace) -> Shown:

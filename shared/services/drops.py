@@ -18,7 +18,8 @@ from shared.domain.drops import ERROR, SIDECAR, Drop, DropKind, defaults_key, dr
 from shared.domain.errors import NotFound, RateLimited, RequestError
 from shared.domain.exports import ExportFormat
 from shared.domain.ids import AccountId, JobId, KeyId
-from shared.domain.jobs import Job, JobState, recording_key
+from shared.domain.job_keys import recording_key
+from shared.domain.jobs import Job, JobState
 from shared.domain.subtitles import SubtitleStyle
 from shared.services.accounts import Accounts
 from shared.services.exports import ExportRequest, Exports

@@ -12,7 +12,8 @@ from shared.domain import docx
 from shared.domain.errors import Conflict
 from shared.domain.exports import ExportFormat, document_of, to_md, to_srt, to_tsv, to_txt, to_vtt
 from shared.domain.graphemes import clean
-from shared.domain.jobs import Job, JobState, export_key
+from shared.domain.job_keys import export_key
+from shared.domain.jobs import Job, JobState
 from shared.domain.subtitles import SubtitleStyle
 from shared.services.results import LINK_LIFE, Results
 

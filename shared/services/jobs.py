@@ -14,12 +14,14 @@ from shared.adapters.eventbridge import EventBus, EventRefused
 from shared.adapters.failures import AWS_FAILURES
 from shared.adapters.s3 import Bucket, StoredObject
 from shared.adapters.sqs import Queue
-from shared.domain import jobs as rules
+from shared.domain import job_keys
+from shared.domain import job_rules as rules
 from shared.domain.amounts import format_credits
 from shared.domain.drops import drop_names, is_job_of
 from shared.domain.errors import InsufficientCredits, JobFailure, NotFound, SpendLimitReached, Stale
 from shared.domain.ids import AccountId, AttemptId, JobId
-from shared.domain.jobs import Attempt, Beat, ComputeUse, Job, JobState, Outcome, Progress, Run
+from shared.domain.job_rules import Beat
+from shared.domain.jobs import Attempt, ComputeUse, Job, JobState, Outcome, Progress, Run
 from shared.domain.pricing import PriceTable
 from shared.services.holds import Holds
 
@@ -247,8 +249,8 @@ class Jobs:
 
     def remove_objects(self, job: Job) -> list[StoredObject]:
         """Delete everything of the job in the bucket; what there was."""
-        found = [stored for prefix in rules.object_prefixes(job) for stored in self._ports.bucket.find(prefix)]
-        if job.owns_recording and not job.recording.key.startswith(rules.object_prefixes(job)):
+        found = [stored for prefix in job_keys.object_prefixes(job) for stored in self._ports.bucket.find(prefix)]
+        if job.owns_recording and not job.recording.key.startswith(job_keys.object_prefixes(job)):
             found += [s for s in self._ports.bucket.find(job.recording.key) if s.key == job.recording.key]
         found += self._in_drop_folder(job)
         for stored in found:

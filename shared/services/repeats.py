@@ -13,7 +13,8 @@ from shared.adapters.s3 import ObjectMissing
 from shared.domain.accounts import Principal
 from shared.domain.errors import Conflict, RequestError
 from shared.domain.ids import JobId, retry_id
-from shared.domain.jobs import Job, JobState, recording_key
+from shared.domain.job_keys import recording_key
+from shared.domain.jobs import Job, JobState
 from shared.domain.reruns import Rerun, RerunStage, RerunWish, options_of
 from shared.services.exports import check_completed
 from shared.services.jobs import JobPorts

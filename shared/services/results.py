@@ -13,7 +13,8 @@ from shared.adapters.s3 import Bucket, Link, ObjectMissing
 from shared.domain.amounts import to_credits
 from shared.domain.errors import NotFound
 from shared.domain.ids import AccountId, AttemptId, JobId
-from shared.domain.jobs import Job, JobState, export_key, result_key
+from shared.domain.job_keys import export_key, result_key
+from shared.domain.jobs import Job, JobState
 from shared.services.receipts import receipt_view
 
 if TYPE_CHECKING:

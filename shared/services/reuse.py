@@ -7,7 +7,8 @@ from dataclasses import replace
 from shared.adapters.dynamodb.requests import RequestStore
 from shared.adapters.s3 import ObjectMissing
 from shared.domain.ids import AccountId, AttemptId, JobId
-from shared.domain.jobs import Job, JobState, Outcome, result_key
+from shared.domain.job_keys import result_key
+from shared.domain.jobs import Job, JobState, Outcome
 from shared.domain.options import TranscriptionOptions
 from shared.services.jobs import JobPorts
 from shared.services.results import CONTENT_TYPE

@@ -11,14 +11,14 @@ from typing import IO, Any
 
 from shared.adapters.dynamodb.credits import Standing
 from shared.adapters.dynamodb.jobs import JobMoved
-from shared.domain import jobs as rules
-from shared.domain import limits
+from shared.domain import job_keys, limits
 from shared.domain.accounts import Principal
 from shared.domain.amounts import format_credits, to_credits
 from shared.domain.errors import InsufficientCredits, InvalidRequest, RateLimited, RequestError
 from shared.domain.idempotency import Answer
 from shared.domain.ids import AccountId, JobId
-from shared.domain.jobs import Beat, Caps, Hold, Job, JobState, Recording, Stage
+from shared.domain.job_rules import Beat
+from shared.domain.jobs import Caps, Hold, Job, JobState, Recording, Stage
 from shared.domain.limits import Pace, SubmitRate
 from shared.domain.options import TranscriptionOptions
 from shared.domain.pricing import Price
@@ -272,7 +272,7 @@ class Submissions:
         if kept_days is None:
             kept_days = self._default_days(principal.account_id)
         recording = Recording(
-            key=submission.stored_key or rules.recording_key(principal.account_id, job_id),
+            key=submission.stored_key or job_keys.recording_key(principal.account_id, job_id),
             filename=submission.filename,
             content_type=submission.content_type,
             size_bytes=submission.size_bytes,

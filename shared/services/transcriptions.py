@@ -9,7 +9,7 @@ from datetime import datetime
 
 from shared.adapters.dynamodb.jobs import JobMoved, JobPage, JobQuery
 from shared.adapters.s3 import StoredObject
-from shared.domain import jobs as rules
+from shared.domain import job_rules as rules
 from shared.domain.errors import Conflict, NotFound, Stale
 from shared.domain.ids import JobId
 from shared.domain.jobs import Job, JobState

@@ -21,7 +21,8 @@ from infra.local.worker import environment_from_outputs
 from shared.adapters.dynamodb.items import to_item
 from shared.bootstrap import bootstrap
 from shared.domain.ids import JobId
-from shared.domain.jobs import MAX_RUNS, sweep_shard
+from shared.domain.job_rules import MAX_RUNS
+from shared.domain.jobs import sweep_shard
 from shared.domain.options import TranscriptionOptions
 from shared.services.submissions import Submission
 from shared.settings import Settings

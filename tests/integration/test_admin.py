@@ -20,7 +20,7 @@ from shared.domain import credits as ledger
 from shared.domain.accounts import Principal, hash_key
 from shared.domain.credits import Posting, hash_of
 from shared.domain.ids import AccountId, EntryId, JobId, KeyId
-from shared.domain.jobs import resolution_entry_id
+from shared.domain.job_keys import resolution_entry_id
 from shared.domain.options import TranscriptionOptions
 from shared.services.submissions import Submission
 from tests.integration.conftest import Cloud, Customer

@@ -18,10 +18,10 @@ from fastapi.testclient import TestClient
 
 from functions.api.app import create_app
 from shared.bootstrap import Services
-from shared.domain import jobs as rules
+from shared.domain import job_rules as rules
 from shared.domain.errors import InsufficientCredits
 from shared.domain.ids import JobId
-from shared.domain.jobs import JobState
+from shared.domain.jobs import JobState, Outcome
 from shared.domain.webhooks import Answer
 from shared.services.webhooks import FinishedJob
 from tests.finished_jobs import put_job, store
@@ -61,7 +61,7 @@ def test_events_follow_a_job_to_its_end(streaming_host: str, services: Services,
                     job = store(services).replace(replace(job, progress_percent=80))
                 if len(seen) == 2:
                     store(services).replace(
-                        replace(job, state=JobState.CANCELLED, outcome=rules.Outcome(finished_at=job.created_at))
+                        replace(job, state=JobState.CANCELLED, outcome=Outcome(finished_at=job.created_at))
                     )
     assert [(name, data["progress"]) for name, data in seen] == [("progress", 45), ("progress", 80), ("cancelled", 80)]
 

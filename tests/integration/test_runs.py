@@ -14,7 +14,8 @@ from fastapi.testclient import TestClient
 from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId
-from shared.domain.jobs import MAX_RUNS, JobState, Run
+from shared.domain.job_rules import MAX_RUNS
+from shared.domain.jobs import JobState, Run
 from shared.domain.plans import WorkPlan
 from shared.domain.transcripts import Transcript
 from tests.integration.conftest import Cloud, Customer

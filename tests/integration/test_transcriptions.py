@@ -12,8 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from shared.bootstrap import Services
-from shared.domain import jobs as rules
-from shared.domain.jobs import LAST_LOOK, JobState
+from shared.domain import job_rules as rules
+from shared.domain.job_rules import LAST_LOOK
+from shared.domain.jobs import JobState
 from shared.domain.transcripts import Segment
 from tests.finished_jobs import TRANSCRIPT, put_job, store
 from tests.integration.conftest import Cloud, Customer

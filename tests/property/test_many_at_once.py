@@ -19,7 +19,8 @@ from shared.domain.accounts import Principal
 from shared.domain.errors import InsufficientCredits, RequestError, RequestInProgress, SpendLimitReached, Stale
 from shared.domain.idempotency import LEASE as CLAIM_LEASE
 from shared.domain.ids import AccountId, AttemptId, JobId, KeyId
-from shared.domain.jobs import MAX_RUNS, Job, JobState, Progress, Run, Stage
+from shared.domain.job_rules import MAX_RUNS
+from shared.domain.jobs import Job, JobState, Progress, Run, Stage
 from shared.domain.options import TranscriptionOptions
 from shared.services.submissions import Submission
 from tests.property.memory_dynamodb import MemoryDynamoDB

@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.domain import jobs as rules
+from shared.domain import job_keys
+from shared.domain import job_rules as rules
 from shared.domain.errors import Stale
 from shared.domain.ids import AccountId, AttemptId, EntryId, JobId, KeyId
-from shared.domain.jobs import Beat, Hold, Job, JobState, Outcome, Progress, Recording, Run, Stage
+from shared.domain.job_rules import Beat
+from shared.domain.jobs import Hold, Job, JobState, Outcome, Progress, Recording, Run, Stage
 from shared.domain.options import TranscriptionOptions
 from shared.domain.pricing import Price
 
@@ -126,5 +128,5 @@ def test_a_live_job_is_processing_on_the_wire(state: JobState) -> None:
 
 
 def test_the_customer_s_file_name_is_no_part_of_a_key() -> None:
-    assert rules.recording_key(AccountId("a"), JobId("j")) == "audio/a/j"
-    assert rules.result_key(AccountId("a"), JobId("j"), ATTEMPT) == "results/a/j/try.json.gz"
+    assert job_keys.recording_key(AccountId("a"), JobId("j")) == "audio/a/j"
+    assert job_keys.result_key(AccountId("a"), JobId("j"), ATTEMPT) == "results/a/j/try.json.gz"

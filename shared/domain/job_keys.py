@@ -1,0 +1,47 @@
+"""The names that belong to a job: of its objects in the bucket, and of its entries in the ledger."""
+
+from __future__ import annotations
+
+from shared.domain.ids import AccountId, AttemptId, EntryId, JobId
+from shared.domain.jobs import Job
+
+
+def hold_entry_id(job_id: JobId, number: int) -> EntryId:
+    """The ledger entry of a job's n-th hold (1 at submit, 2 when the estimate proved short)."""
+    return EntryId(f"{job_id}#hold#{number}")
+
+
+def resolution_entry_id(job_id: JobId) -> EntryId:
+    """The ledger entry that settles or releases a job's holds: one id for both, so only one can ever be written."""
+    return EntryId(f"{job_id}#resolve")
+
+
+def recording_key(account_id: AccountId, job_id: JobId) -> str:
+    """Where a job's audio lies. The customer's file name never becomes part of a key."""
+    return f"audio/{account_id}/{job_id}"
+
+
+def result_key(account_id: AccountId, job_id: JobId, attempt_id: AttemptId) -> str:
+    """Where an attempt's transcript lies. One key per attempt: a late one overwrites nothing."""
+    return f"results/{account_id}/{job_id}/{attempt_id}.json.gz"
+
+
+def work_prefix(account_id: AccountId, job_id: JobId) -> str:
+    """Where the parts of a job's unfinished work lie, for whoever goes on with it."""
+    return f"work/{account_id}/{job_id}/"
+
+
+def job_of(prefix: str) -> JobId:
+    """The job that a work_prefix belongs to."""
+    return JobId(prefix.rstrip("/").rpartition("/")[2])
+
+
+def export_key(account_id: AccountId, job_id: JobId, name: str) -> str:
+    """Where a file made of a transcript lies, when it is too large to be sent as an answer."""
+    return f"exports/{account_id}/{job_id}/{name}"
+
+
+def object_prefixes(job: Job) -> tuple[str, ...]:
+    """Under which keys everything of a job lies."""
+    own = f"{job.account_id}/{job.job_id}"
+    return (f"audio/{own}", f"results/{own}/", f"work/{own}/", f"exports/{own}/")
