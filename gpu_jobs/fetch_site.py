@@ -29,7 +29,7 @@ _REASONS = (
     (r"drm", "source_forbidden", "The recording is protected against copying, so it cannot be fetched."),
     (r"private|members.only|log ?in|sign in|password|in your country|geo.?restrict|premium|paid|error 403",
      "source_forbidden", f"The site does not show the recording to everybody. Please make it public. {UPLOAD_INSTEAD}"),
-    (r"unavailable|does not exist|not found|error 4(04|10)|removed|deleted|no longer|terminated|name or service not known",
+    (r"unavailable|does not exist|not found|error 4(04|10)|removed|deleted|no longer|terminated|service not known",
      "source_not_found", "There is no recording at the address. Please check it."),
     (r"larger than max-filesize|file too large|cannot allocate memory|memoryerror",
      "source_too_large", f"The recording is too large. {UPLOAD_INSTEAD}"),
