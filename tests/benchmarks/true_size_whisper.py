@@ -38,6 +38,9 @@ PROMPT = 3  # positions before the first token's own
 END, SINE, COSINE = 0, 1, 2
 FREE = 3
 LOUD, TURNING, SHARP = 1_000.0, 8.0, 2.0
+DEEP = 6
+"""Of more layers than that, what they add drowns the turns, unless these are louder: words would begin late."""
+
 NEVER, CERTAIN = -1_000.0, 30.0
 
 
@@ -123,7 +126,7 @@ class Weights:
             conv.weight, conv.bias = self._of(size.width, channels, 3), self._zeros(size.width)
         encoder.conv2.weight[: self.free] = 0
         angles = np.pi * np.arange(AUDIO_POSITIONS) / AUDIO_POSITIONS
-        encoder.position_encodings.encodings = self._positions(angles)
+        encoder.position_encodings.encodings = self._positions(angles, size.encoder_layers)
         self._say(decoder)
         for part in (encoder, decoder):
             self._norm(part.layer_norm)
@@ -141,7 +144,7 @@ class Weights:
         """The decoder's positions: each word's turn comes evenly over the window."""
         angles = np.pi * (np.arange(TEXT_POSITIONS) - PROMPT) / text_tokens
         angles[:PROMPT] = -np.pi / 2  # the prompt hears nothing, or the first words would begin late
-        return self._positions(angles.clip(-np.pi / 2, np.pi))
+        return self._positions(angles.clip(-np.pi / 2, np.pi), self._size.decoder_layers)
 
     def _say(self, decoder: Any) -> None:
         """The next token follows from the position and the last one; the end from the position alone."""
@@ -166,11 +169,12 @@ class Weights:
             matrix[:HEAD] = 0
             matrix[0, SINE] = matrix[1, COSINE] = self.sharp
 
-    def _positions(self, angles: Array) -> Array:
+    def _positions(self, angles: Array, layers: int) -> Array:
         encodings = self._random.normal(0, 1.0, (len(angles), self._size.width))
         encodings[:, END] = 0
         encodings[:, COSINE + 1 : self.free] = 0
-        encodings[:, SINE], encodings[:, COSINE] = TURNING * np.sin(angles), TURNING * np.cos(angles)
+        loud = TURNING * max(1.0, layers / DEEP) ** 2
+        encodings[:, SINE], encodings[:, COSINE] = loud * np.sin(angles), loud * np.cos(angles)
         return encodings.astype(np.float16)
 
     def _attention(self, attention: Any, rows: list[int]) -> None:
