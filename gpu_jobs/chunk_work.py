@@ -57,12 +57,12 @@ class ChunkEngines:
 class OwnProcess:
     """The ChunkRunner without workers: this process does one chunk after the other."""
 
-    def __init__(self, engines: ChunkEngines) -> None:
-        self._engines = engines
+    def __init__(self, engines: ChunkEngines, chunk_seconds: float = CHUNK_SECONDS) -> None:
+        self._engines, self._chunk_seconds = engines, chunk_seconds
 
     def chunk_seconds(self, duration_seconds: float, options: TranscriptionOptions) -> float:  # noqa: ARG002 - all alike
         """Small enough that a run which died is soon where it was."""
-        return CHUNK_SECONDS
+        return self._chunk_seconds
 
     def choose_language(
         self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions

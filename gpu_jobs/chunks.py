@@ -150,7 +150,8 @@ def plan_windows(speech: Sequence[Span], duration_seconds: float, rules: WindowR
     """Windows that together hold every second of ``speech`` exactly once, in order, each ≤ max_seconds plus padding.
 
     A window ends at a silence of ``split_silence_seconds`` or more; otherwise, when it grows too long, at the longest
-    silence in its last part (``full_share``). ``speech`` is sorted and disjoint.
+    silence in its last part (``full_share``), and where there is none as late as it can. ``speech`` is sorted and
+    disjoint.
     """
     pieces = _no_longer_than(speech, rules.max_seconds)
     groups: list[Sequence[Span]] = []

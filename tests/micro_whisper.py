@@ -25,7 +25,12 @@ def build(folder: Path) -> Path:
     tokens = vocabulary()
     spec = WhisperSpec(1, HEADS, 1, HEADS)
     _Weights(len(tokens)).fill(spec)
-    spec.config.alignment_heads = [(0, 0)]
+    return save(folder, spec, tokens, MELS)
+
+
+def save(folder: Path, spec: Any, tokens: list[str], mels: int) -> Path:
+    """Write a specification with all that belongs to a model; the folder. The last layer's first head times words."""
+    spec.config.alignment_heads = [(len(spec.decoder.layer) - 1, 0)]
     spec.config.lang_ids = [index for index, token in enumerate(tokens) if is_language(token)]
     spec.config.suppress_ids, spec.config.suppress_ids_begin = [], [220, TEXT_TOKENS]
     spec.register_vocabulary(tokens)
@@ -33,7 +38,7 @@ def build(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     spec.save(str(folder))
     tokenizer(tokens).save(str(folder / "tokenizer.json"))
-    (folder / "preprocessor_config.json").write_text(json.dumps({"feature_size": MELS}))
+    (folder / "preprocessor_config.json").write_text(json.dumps({"feature_size": mels}))
     return folder
 
 

@@ -82,7 +82,7 @@ def by_window(found: Iterable[Any], edges: Sequence[float]) -> list[list[Any]]:
     grouped: list[list[Any]] = [[] for _ in edges[1:]]
     for segment in found:
         middle = (segment.start + segment.end) / 2
-        grouped[min(bisect_right(edges[1:], middle), len(grouped) - 1)].append(segment)
+        grouped[min(bisect_right(edges, middle, lo=1), len(grouped)) - 1].append(segment)
     return grouped
 
 

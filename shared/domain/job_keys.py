@@ -43,5 +43,6 @@ def export_key(account_id: AccountId, job_id: JobId, name: str) -> str:
 
 def object_prefixes(job: Job) -> tuple[str, ...]:
     """Under which keys everything of a job lies."""
-    own = f"{job.account_id}/{job.job_id}"
-    return (f"audio/{own}", f"results/{own}/", f"work/{own}/", f"exports/{own}/")
+    account_id, job_id = job.account_id, job.job_id
+    own = f"{account_id}/{job_id}"
+    return recording_key(account_id, job_id), f"results/{own}/", work_prefix(account_id, job_id), f"exports/{own}/"

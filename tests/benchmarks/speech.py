@@ -113,8 +113,8 @@ def our_pipeline(settings: Settings) -> Row:
             batch_size=settings.batch_size,
         )
     )
-    chunks = OwnProcess(ChunkEngines(transcriber=engines.transcriber, aligner=engines.aligner))
-    chunks.chunk_seconds = lambda *_: settings.chunk_seconds  # type: ignore[method-assign]
+    workers = ChunkEngines(transcriber=engines.transcriber, aligner=engines.aligner)
+    chunks = OwnProcess(workers, settings.chunk_seconds)
     pipeline = SpeechPipeline(Crew(engines=engines, chunks=chunks))
     options = TranscriptionOptions(language="en", word_timestamps=True)
 

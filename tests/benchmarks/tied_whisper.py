@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.true_size_whisper import END, PROMPT, SIZES, TOKENS, Size, Weights, save
-from tests.micro_whisper import TEXT_TOKENS
+from tests.benchmarks.true_size_whisper import END, PROMPT, SIZES, TOKENS, Size, Weights, words
+from tests.micro_whisper import TEXT_TOKENS, save
 
 BYTES = 256
 """The first tokens are single bytes, which make no words."""
@@ -28,7 +28,8 @@ POSITION = 4.0
 
 def build(folder: Path, name: str) -> Path:
     """Write the model into the folder, in CTranslate2's form and float16; the folder."""
-    return save(folder, SIZES[name], make(SIZES[name]))
+    size = SIZES[name]
+    return save(folder, make(size), words(size), size.mels)
 
 
 def make(size: Size, text_tokens: int = TOKENS, *, says_time: bool = False) -> Any:

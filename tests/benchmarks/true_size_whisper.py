@@ -11,7 +11,6 @@ in the encoder with the sound, in the decoder with the words.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,7 @@ from tests.micro_whisper import (
     AUDIO_POSITIONS,
     TEXT_POSITIONS,
     TEXT_TOKENS,
-    is_language,
-    tokenizer,
+    save,
     vocabulary,
 )
 
@@ -78,22 +76,7 @@ def build(folder: Path, name: str) -> Path:
     size = SIZES[name]
     spec = WhisperSpec(size.encoder_layers, size.heads, size.decoder_layers, size.heads)
     Weights(size).fill(spec)
-    return save(folder, size, spec)
-
-
-def save(folder: Path, size: Size, spec: Any) -> Path:
-    """Write the weights with all that belongs to a model; the folder."""
-    tokens = words(size)
-    spec.config.alignment_heads = [(size.decoder_layers - 1, 0)]
-    spec.config.lang_ids = [index for index, token in enumerate(tokens) if is_language(token)]
-    spec.config.suppress_ids, spec.config.suppress_ids_begin = [], [220, TEXT_TOKENS]
-    spec.register_vocabulary(tokens)
-    spec.validate()
-    folder.mkdir(parents=True, exist_ok=True)
-    spec.save(str(folder))
-    tokenizer(tokens).save(str(folder / "tokenizer.json"))
-    (folder / "preprocessor_config.json").write_text(json.dumps({"feature_size": size.mels}))
-    return folder
+    return save(folder, spec, words(size), size.mels)
 
 
 def words(size: Size) -> list[str]:

@@ -65,8 +65,7 @@ def work(cloud: Cloud, job_id: str, engine: Engine) -> RunEnd:
     job = services.jobs.look_up(JobId(job_id))
     assert job
     assert job.attempt
-    chunks = OwnProcess(ChunkEngines(transcriber=engine, aligner=Aligner()))  # type: ignore[arg-type]
-    chunks.chunk_seconds = lambda *_: 10.0  # type: ignore[method-assign]
+    chunks = OwnProcess(ChunkEngines(transcriber=engine, aligner=Aligner()), 10.0)  # type: ignore[arg-type]
     engines = EngineSet(transcriber=engine, aligner=Aligner(), diarizer=MoonshineDiarizer())  # type: ignore[arg-type]
     pipeline = SpeechPipeline(Crew(engines=engines, chunks=chunks))
     run = Run(job_id=job.job_id, attempt_id=AttemptId(job.attempt.attempt_id), run_token="run")

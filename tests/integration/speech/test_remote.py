@@ -6,7 +6,7 @@ import json
 import pickle
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -84,10 +84,10 @@ class Elsewhere:
         engines = build_engines(SETTINGS)
 
         def plan(seconds: float, options: TranscriptionOptions) -> FleetPlan:
-            return plan_fleet(seconds, GPUS["L4"], 4, speakers=GPUS["L40S"] if options.diarization else None)
+            fleet = plan_fleet(seconds, GPUS["L4"], 4, speakers=GPUS["L40S"] if options.diarization else None)
+            return replace(fleet, chunk_seconds=4.0)  # several chunks of a short recording
 
         chunks = RemoteChunks(calls, shelf, self.bucket, plan)
-        chunks.chunk_seconds = lambda *_: 4.0  # type: ignore[method-assign]  # several of a short recording
         speakers = RemoteDiarizer(calls, shelf, self.bucket, "fake:one")
         everyone = EngineSet(transcriber=engines.transcriber, aligner=engines.aligner, diarizer=speakers)
         return Crew(engines=everyone, chunks=chunks, diarizes_beside=True, expects=plan)
