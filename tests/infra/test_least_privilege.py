@@ -42,7 +42,6 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[Call]:
     arguments = ("--calls-file", str(file), "--schedule-seconds", "1", "--parameter", "DropGraceSeconds=1")
     with receiver(answering(OK)) as customer, LocalStack(*arguments) as stack:
         exercise(stack, customer.url)
-        time.sleep(3)  # a few sweeps, and the webhook's attempt
     return read_calls(file)
 
 
@@ -71,7 +70,8 @@ def exercise(stack: LocalStack, hook_url: str) -> None:
     drop(stack)
     upload_and_submit(ask)
     upload_in_parts(ask)
-    ask.wait_for(ask.submit(wav(3), {"webhook_url": hook_url, "retention_days": "0"}))
+    unkept = ask.submit(wav(3), {"webhook_url": hook_url, "retention_days": "0"})
+    wait_until(lambda: not ask.has(f"transcribe/{unkept}/"))
     leave_to_the_sweeper(stack)
     ask.delete(place)
     ask.delete(f"transcribe/{job}/")
@@ -92,6 +92,12 @@ class Client:
     def get(self, path: str) -> Any:
         """What is there."""
         return self._call("GET", path)
+
+    def has(self, path: str) -> bool:
+        """Whether anything is there."""
+        answer = requests.get(self._base + path, headers=self._headers, timeout=30)
+        assert answer.ok or answer.status_code == 404, answer.text
+        return answer.ok
 
     def post(self, path: str, **more: Any) -> Any:
         """The answer."""
