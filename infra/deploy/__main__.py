@@ -67,7 +67,7 @@ def _deploy(options: argparse.Namespace) -> int:
         raise StageProblem("There is nothing built yet:  make build")
     outputs = stack.deploy(account, stage, parameters)
     if parameters.get("Runner") == "modal":
-        modal_side.deploy(parameters, _settings_of(stage, outputs))
+        modal_side.deploy(parameters, _settings_of(stage, outputs), stage.ceilings)
     print("\n" + "".join(f"  {key:<22} {value}\n" for key, value in sorted(outputs.items())))
     print(f"  Next:  make smoke STAGE={stage.name}")
     return 0

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.deploy.stages import CEILINGS
+
 ROOT = Path(__file__).resolve().parents[2]
 HUB_SECRET = "audiototext-hub"  # noqa: S105 - the name of the Modal secret with HF_TOKEN, as in modal_app.py
 MODAL = (sys.executable, "-m", "modal")  # the client we pin
@@ -60,9 +62,13 @@ def commands(parameters: Mapping[str, str], settings: Mapping[str, str]) -> list
     ]
 
 
-def deploy(parameters: Mapping[str, str], settings: Mapping[str, str]) -> None:
-    """Run them. Raises ModalFailed."""
-    environment = {**os.environ, "MODAL_APP": parameters["ModalApp"]}
+def deploy(parameters: Mapping[str, str], settings: Mapping[str, str], ceilings: Mapping[str, int]) -> None:
+    """Run them, with the stage's ceilings and no others: a shell's would hold only until the next deployment.
+
+    Raises ModalFailed.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in CEILINGS}
+    environment |= {"MODAL_APP": parameters["ModalApp"]} | {name: str(most) for name, most in ceilings.items()}
     for command in commands(parameters, settings):
         print(f"  modal {' '.join(command[3:5])} ...", flush=True)
         if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:  # noqa: S603 - see MODAL

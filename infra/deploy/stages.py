@@ -1,4 +1,7 @@
-"""A stage's file, infra/stages/<stage>.toml: region and template parameters. No secrets, so it belongs into git."""
+"""A stage's file, infra/stages/<stage>.toml: region, template parameters and the Modal app's ceilings.
+
+No secrets, so it belongs into git.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "stages"
+CEILINGS = ("MAX_GPUS", "MAX_JOBS", "MAX_UPLOAD_HOSTS")  # what may run at once, as modal_app.py reads it
+MOST_AT_ONCE = 1000
 STAGE_PATTERN = re.compile(r"[a-z][a-z0-9]{1,11}")  # the template's own
 
 # What a first deployment is asked; everything else has a default that is right for a start.
@@ -28,11 +33,12 @@ class StageProblem(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One deployment."""
+    """One deployment. ``ceilings``: those of CEILINGS that are not modal_app.py's defaults."""
 
     name: str
     region: str
     parameters: Mapping[str, str]
+    ceilings: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def stack_name(self) -> str:
@@ -59,9 +65,11 @@ def load(name: str, folder: Path | None = None) -> Stage | None:
     region, parameters = values.get("region"), values.get("parameters", {})
     if not isinstance(region, str) or not region or not isinstance(parameters, dict):
         raise StageProblem(f'{path} needs  region = "..."  and  [parameters]')
-    if unknown := sorted(values.keys() - {"region", "parameters"}):
+    if unknown := sorted(values.keys() - {"region", "parameters", "modal"}):
         raise StageProblem(f"{path}: {', '.join(unknown)} means nothing here; parameters go under [parameters]")
-    return Stage(name=name, region=region, parameters={key: _text(value) for key, value in parameters.items()})
+    ceilings = _ceilings(path, values.get("modal", {}))
+    parameters = {key: _text(value) for key, value in parameters.items()}
+    return Stage(name=name, region=region, parameters=parameters, ceilings=ceilings)
 
 
 def ask(name: str, prompt: Callable[[str], str], default_region: str) -> Stage:
@@ -86,8 +94,20 @@ def save(stage: Stage, folder: Path | None = None) -> Path:
     path = folder / f"{stage.name}.toml"
     lines = [f"region = {json.dumps(stage.region)}", "", "# Parameters of template.yaml that differ from its defaults."]
     lines += ["[parameters]", *(f"{key} = {json.dumps(value)}" for key, value in stage.parameters.items())]
+    if stage.ceilings:
+        lines += ["", "[modal]", *(f"{name} = {most}" for name, most in stage.ceilings.items())]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def _ceilings(path: Path, values: object) -> dict[str, int]:
+    if not isinstance(values, dict) or (unknown := sorted(values.keys() - set(CEILINGS))):
+        what = f": {', '.join(unknown)} means nothing here" if isinstance(values, dict) else ""
+        raise StageProblem(f"{path}: [modal] takes {', '.join(CEILINGS)}{what}")
+    for name, most in values.items():
+        if type(most) is not int or not 1 <= most <= MOST_AT_ONCE:
+            raise StageProblem(f"{path}: {name} under [modal] must be a whole number from 1 to {MOST_AT_ONCE}")
+    return values
 
 
 def _text(value: object) -> str:

@@ -178,7 +178,7 @@ def test_modals_identity_provider_is_shared_by_the_stages_of_an_account(source: 
 
 
 def test_a_stages_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    stage = given(Runner="queue", AlarmEmail='me"@example.com')
+    stage = replace(given(Runner="queue", AlarmEmail='me"@example.com'), ceilings={"MAX_GPUS": 50})
     stages.save(stage, tmp_path)
     assert stages.load("dev", tmp_path) == stage
     assert stages.load("prod", tmp_path) is None
@@ -190,7 +190,19 @@ def test_a_stage_with_an_impossible_name_is_refused(name: str, tmp_path: Path) -
         stages.load(name, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["region = ", "[parameters]\n", 'region = "x"\nRunner = "modal"\n'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "region = ",
+        "[parameters]\n",
+        'region = "x"\nRunner = "modal"\n',
+        'region = "x"\nmodal = 50\n',
+        'region = "x"\n[modal]\nMAX_GPU = 50\n',
+        'region = "x"\n[modal]\nMAX_GPUS = 0\n',
+        'region = "x"\n[modal]\nMAX_GPUS = true\n',
+        'region = "x"\n[modal]\nMAX_GPUS = "50"\n',
+    ],
+)
 def test_a_broken_stages_file_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "dev.toml").write_text(text)
     with pytest.raises(StageProblem, match=r"dev\.toml"):
@@ -236,8 +248,24 @@ def fake_modal(folder: Path, script: str) -> tuple[str, ...]:
 def test_a_failed_command_of_modals_stops_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modal_side, "MODAL", (*fake_modal(tmp_path, "sys.exit('deploy' in sys.argv)"), "modal"))
     with pytest.raises(ModalFailed, match="The AWS side is up"):
-        modal_side.deploy({"ModalApp": "a", "ModalEnvironment": "main"}, {"STAGE": "dev"})
+        modal_side.deploy({"ModalApp": "a", "ModalEnvironment": "main"}, {"STAGE": "dev"}, {})
     assert len((tmp_path / "calls").read_text().splitlines()) == 2
+
+
+def test_the_app_gets_the_ceilings_of_its_stage_and_none_of_the_shells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "environment"
+    script = f"open({str(seen)!r}, 'w').write(json.dumps(dict(os.environ)))"
+    monkeypatch.setattr(modal_side, "MODAL", (*fake_modal(tmp_path, script), "modal"))
+    monkeypatch.setenv("MAX_JOBS", "7")
+    modal_side.deploy({"ModalApp": "a", "ModalEnvironment": "main"}, {"STAGE": "dev"}, {"MAX_GPUS": 50})
+    environment = json.loads(seen.read_text())
+    assert {name: environment.get(name) for name in stages.CEILINGS} == {
+        "MAX_GPUS": "50",
+        "MAX_JOBS": None,
+        "MAX_UPLOAD_HOSTS": None,
+    }
 
 
 def test_modal_is_asked_with_the_secrets_own_token_and_in_the_stages_environment(

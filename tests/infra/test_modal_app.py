@@ -13,6 +13,7 @@ import pytest
 
 from gpu_jobs.planner import GPUS
 from gpu_jobs.weights import WEIGHTS
+from infra.deploy.stages import CEILINGS
 from shared.adapters.modal_runner import FUNCTION
 from tests.infra.repository import ROOT
 
@@ -148,15 +149,16 @@ def test_what_fails_on_a_gpu_is_tried_again_on_another_machine(
     assert stopped == ["here"]
 
 
-def test_the_ceiling_is_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAX_GPUS", "3")
+def test_the_ceilings_are_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in CEILINGS:
+        monkeypatch.setenv(name, "3")
     spec = importlib.util.spec_from_file_location("modal_app_of_three", SOURCE)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
-    assert module.MAX_GPUS == 3
+    assert {name: getattr(module, name) for name in CEILINGS} == dict.fromkeys(CEILINGS, 3)
     assert module.DEPLOYED["MAX_GPUS"] == "3"  # in the containers too, where run_job shares the work out
 
 
