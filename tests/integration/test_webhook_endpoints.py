@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from functions import deliver, runtime
 from shared.bootstrap import Services
-from shared.domain.jobs import JobState
+from shared.domain.jobs import Job, JobState
 from shared.domain.transcripts import Segment, Transcript
 from shared.services.webhooks import FinishedJob
 from tests.finished_jobs import TRANSCRIPT, put_job
@@ -75,198 +75,173 @@ def delivering(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Services:
     return services
 
 
-@pytest.fixture
-def run_deliveries(delivering: Services) -> Callable[[], int]:
-    """Gives the queue's messages to the function, as Lambda does, until none is left to be seen; how many it took."""
+@dataclass(frozen=True)
+class Subscriber:
+    """A customer with a receiver, and the function that delivers to it."""
 
-    def run() -> int:
-        count = 0
-        while (message := delivering.deliveries_queue.receive(0)) is not None:
-            count += 1
+    api: TestClient
+    customer: Customer
+    receiver: Receiver
+    services: Services
+
+    def call(self, method: str, path: str, **more: Any) -> Any:
+        """The API's answer."""
+        return self.api.request(method, f"/api/v1/{path}", headers=self.customer.headers, **more)
+
+    def get(self, path: str) -> Any:
+        """What the API has there."""
+        answer = self.call("GET", path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def add(self, **more: Any) -> dict[str, Any]:
+        """An endpoint at the receiver."""
+        answer = self.call("POST", "webhooks/", json={"url": self.receiver.url} | more)
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def finish(self, state: JobState = JobState.COMPLETED, **more: Any) -> Job:
+        """A job of the customer's that has ended, and the event that says so."""
+        job = put_job(self.services, self.customer.account_id, state, **more)
+        self.publish(job)
+        return job
+
+    def publish(self, job: Job) -> None:
+        """The event of the job's end, as EventBridge puts it into the queue."""
+        detail = {"job_id": job.job_id, "account_id": job.account_id, "status": job.status}
+        self.services.deliveries_queue.send({"detail-type": f"transcription.{job.status}", "detail": detail})
+
+    def run_deliveries(self) -> None:
+        """Give the queue's messages to the function, as Lambda does, until none is left to be seen."""
+        queue = self.services.deliveries_queue
+        while (message := queue.receive(0)) is not None:
             record = {"messageId": message.message_id, "receiptHandle": message.receipt, "body": message.body}
             if not deliver.handler({"Records": [record]}, None)["batchItemFailures"]:
-                delivering.deliveries_queue.delete(message.receipt)
-        return count
+                queue.delete(message.receipt)
 
-    return run
-
-
-def _publish(services: Services, job: Any) -> None:
-    detail = {"job_id": job.job_id, "account_id": job.account_id, "status": job.status}
-    services.deliveries_queue.send({"detail-type": f"transcription.{job.status}", "detail": detail})
+    def deliveries(self, endpoint: dict[str, Any]) -> Any:
+        """The endpoint's log."""
+        return self.get(f"webhooks/{endpoint['id']}/deliveries/")["deliveries"]
 
 
-def _add(api: TestClient, customer: Customer, receiver: Receiver, **more: Any) -> dict[str, Any]:
-    answer = api.post("/api/v1/webhooks/", json={"url": receiver.url} | more, headers=customer.headers)
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
+@pytest.fixture
+def subscriber(api: TestClient, customer: Customer, receiver: Receiver, delivering: Services) -> Subscriber:
+    return Subscriber(api, customer, receiver, delivering)
 
 
-def test_a_finished_job_reaches_its_own_url_and_every_endpoint_signed(
-    api: TestClient,
-    customer: Customer,
-    receiver: Receiver,
-    delivering: Services,
-    run_deliveries: Callable[[], int],
-) -> None:
-    made = _add(api, customer, receiver)
-    job = put_job(delivering, customer.account_id, webhook_url=receiver.url)
-    _publish(delivering, job)
-    run_deliveries()
-    assert len(receiver.received) == 2
-    expected = api.get(f"/api/v1/transcribe/{job.job_id}/", headers=customer.headers).json()
-    own = api.get("/api/v1/webhooks/job/", headers=customer.headers).json()["secrets"][0]["secret"]
+def test_a_finished_job_reaches_its_own_url_and_every_endpoint_signed(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    job = subscriber.finish(webhook_url=subscriber.receiver.url)
+    subscriber.run_deliveries()
+    assert len(subscriber.receiver.received) == 2
+    expected = subscriber.get(f"transcribe/{job.job_id}/")
+    own = subscriber.get("webhooks/job/")["secrets"][0]["secret"]
     bodies = []
     for secret in (made["secrets"][0]["secret"], own):
         for index in range(2):
             try:
-                bodies.append(receiver.verify(secret, index))
+                bodies.append(subscriber.receiver.verify(secret, index))
             except standardwebhooks.webhooks.WebhookVerificationError:
                 continue
     assert bodies == [expected, expected]
 
 
-def test_an_event_seen_twice_is_one_delivery_per_receiver(
-    api: TestClient,
-    customer: Customer,
-    receiver: Receiver,
-    delivering: Services,
-    run_deliveries: Callable[[], int],
-) -> None:
-    made = _add(api, customer, receiver)
-    job = put_job(delivering, customer.account_id)
-    for _ in range(2):
-        _publish(delivering, job)
-    run_deliveries()
-    assert len(receiver.received) == 1
-    log = api.get(f"/api/v1/webhooks/{made['id']}/deliveries/", headers=customer.headers).json()["deliveries"]
+def test_an_event_seen_twice_is_one_delivery_per_receiver(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    job = subscriber.finish()
+    subscriber.publish(job)
+    subscriber.run_deliveries()
+    assert len(subscriber.receiver.received) == 1
+    log = subscriber.deliveries(made)
     assert [(each["state"], each["attempts"][0]["status"], each["attempts"][0]["answer"]) for each in log] == [
         ("delivered", 200, "thanks")
     ]
-    assert api.get(f"/api/v1/transcribe/{job.job_id}/deliveries/", headers=customer.headers).json()["deliveries"] == log
+    assert subscriber.get(f"transcribe/{job.job_id}/deliveries/")["deliveries"] == log
 
 
-def test_an_endpoint_gets_only_the_events_it_wants(
-    api: TestClient,
-    customer: Customer,
-    receiver: Receiver,
-    delivering: Services,
-    run_deliveries: Callable[[], int],
-) -> None:
-    _add(api, customer, receiver, events=["transcription.failed"])
-    _add(api, customer, receiver, enabled=False)
-    _publish(delivering, put_job(delivering, customer.account_id))
-    failed = put_job(delivering, customer.account_id, JobState.FAILED)
-    _publish(delivering, failed)
-    run_deliveries()
-    assert [json.loads(body)["id"] for _, body in receiver.received] == [failed.job_id]
+def test_an_endpoint_gets_only_the_events_it_wants(subscriber: Subscriber) -> None:
+    subscriber.add(events=["transcription.failed"])
+    subscriber.add(enabled=False)
+    subscriber.finish()
+    failed = subscriber.finish(JobState.FAILED)
+    subscriber.run_deliveries()
+    assert [json.loads(body)["id"] for _, body in subscriber.receiver.received] == [failed.job_id]
 
 
-def test_rotation_signs_with_both_secrets_for_a_day(
-    api: TestClient,
-    customer: Customer,
-    receiver: Receiver,
-    run_deliveries: Callable[[], int],
-) -> None:
-    made = _add(api, customer, receiver)
-    rotated = api.post(f"/api/v1/webhooks/{made['id']}/rotate-secret/", headers=customer.headers).json()
+def test_rotation_signs_with_both_secrets_for_a_day(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    rotated = subscriber.call("POST", f"webhooks/{made['id']}/rotate-secret/").json()
     assert [secret["expires_at"] is None for secret in rotated["secrets"]] == [True, False]
-    again = api.post(f"/api/v1/webhooks/{made['id']}/rotate-secret/", headers=customer.headers)
+    again = subscriber.call("POST", f"webhooks/{made['id']}/rotate-secret/")
     assert (again.status_code, again.json()["error"]) == (409, "conflict")
-    answer = api.post(f"/api/v1/webhooks/{made['id']}/test/", headers=customer.headers)
+    answer = subscriber.call("POST", f"webhooks/{made['id']}/test/")
     assert answer.status_code == 202
-    run_deliveries()
-    headers, _ = receiver.received[0]
+    subscriber.run_deliveries()
+    headers, _ = subscriber.receiver.received[0]
     assert len(headers["webhook-signature"].split()) == 2
     for secret in rotated["secrets"]:
-        assert receiver.verify(secret["secret"])["test"] is True
+        assert subscriber.receiver.verify(secret["secret"])["test"] is True
 
 
-def test_a_receiver_that_is_gone_is_disabled_and_what_was_on_its_way_is_dropped(
-    api: TestClient,
-    customer: Customer,
-    receiver: Receiver,
-    delivering: Services,
-    run_deliveries: Callable[[], int],
-) -> None:
-    made = _add(api, customer, receiver)
-    receiver.status = 410
-    first, second = (put_job(delivering, customer.account_id) for _ in range(2))
+def test_a_receiver_that_is_gone_is_disabled_and_what_was_on_its_way_is_dropped(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    subscriber.receiver.status = 410
+    first, second = (put_job(subscriber.services, subscriber.customer.account_id) for _ in range(2))
     for job in (first, second):
-        delivering.webhooks.fan_out(FinishedJob(job_id=job.job_id, account_id=job.account_id, status=job.status))
-    run_deliveries()
-    shown = api.get(f"/api/v1/webhooks/{made['id']}/", headers=customer.headers).json()
+        subscriber.services.webhooks.fan_out(
+            FinishedJob(job_id=job.job_id, account_id=job.account_id, status=job.status)
+        )
+    subscriber.run_deliveries()
+    shown = subscriber.get(f"webhooks/{made['id']}/")
     assert (shown["enabled"], shown["disabled_reason"]) == (False, "gone")
-    log = api.get(f"/api/v1/webhooks/{made['id']}/deliveries/", headers=customer.headers).json()["deliveries"]
+    log = subscriber.deliveries(made)
     assert sorted(each["state"] for each in log) == ["dropped", "failed"]
-    enabled = api.patch(f"/api/v1/webhooks/{made['id']}/", json={"enabled": True}, headers=customer.headers).json()
+    enabled = subscriber.call("PATCH", f"webhooks/{made['id']}/", json={"enabled": True}).json()
     assert (enabled["enabled"], enabled["failing_since"]) == (True, None)
 
 
-def test_a_replay_carries_the_same_id(
-    api: TestClient,
-    customer: Customer,
-    receiver: Receiver,
-    delivering: Services,
-    run_deliveries: Callable[[], int],
-) -> None:
-    made = _add(api, customer, receiver)
-    jobs = [put_job(delivering, customer.account_id) for _ in range(3)]
-    for job in jobs:
-        _publish(delivering, job)
-    run_deliveries()
-    log = api.get(f"/api/v1/webhooks/{made['id']}/deliveries/?limit=2", headers=customer.headers).json()
+def test_a_replay_carries_the_same_id(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    for _ in range(3):
+        subscriber.finish()
+    subscriber.run_deliveries()
+    log = subscriber.get(f"webhooks/{made['id']}/deliveries/?limit=2")
     assert len(log["deliveries"]) == 2
-    rest = api.get(
-        f"/api/v1/webhooks/{made['id']}/deliveries/?limit=2&cursor={log['next_cursor']}", headers=customer.headers
-    ).json()
+    rest = subscriber.get(f"webhooks/{made['id']}/deliveries/?limit=2&cursor={log['next_cursor']}")
     assert (len(rest["deliveries"]), rest["next_cursor"]) == (1, None)
     one = log["deliveries"][0]["id"]
-    assert api.post(f"/api/v1/webhook-deliveries/{one}/replay/", headers=customer.headers).status_code == 202
+    assert subscriber.call("POST", f"webhook-deliveries/{one}/replay/").status_code == 202
     span = {"since": "2020-01-01T00:00:00Z", "until": "2099-01-01T00:00:00Z"}
-    done = api.post(f"/api/v1/webhooks/{made['id']}/replay/", json=span, headers=customer.headers).json()
+    done = subscriber.call("POST", f"webhooks/{made['id']}/replay/", json=span).json()
     assert done == {"replayed": 3, "next_cursor": None}
-    run_deliveries()
-    ids = [headers["webhook-id"] for headers, _ in receiver.received]
+    subscriber.run_deliveries()
+    ids = [headers["webhook-id"] for headers, _ in subscriber.receiver.received]
     assert (len(ids), len(set(ids))) == (7, 3)
 
 
-def test_a_redirect_and_an_error_are_tried_again_later(
-    api: TestClient,
-    customer: Customer,
-    receiver: Receiver,
-    delivering: Services,
-    run_deliveries: Callable[[], int],
-) -> None:
-    made = _add(api, customer, receiver)
-    receiver.status, receiver.headers = 302, {"Location": "http://169.254.169.254/"}
-    _publish(delivering, put_job(delivering, customer.account_id))
-    run_deliveries()
-    log = api.get(f"/api/v1/webhooks/{made['id']}/deliveries/", headers=customer.headers).json()["deliveries"]
+def test_a_redirect_and_an_error_are_tried_again_later(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    subscriber.receiver.status, subscriber.receiver.headers = 302, {"Location": "http://169.254.169.254/"}
+    subscriber.finish()
+    subscriber.run_deliveries()
+    log = subscriber.deliveries(made)
     assert (log[0]["state"], log[0]["attempts"][0]["status"]) == ("pending", 302)
     assert log[0]["next_attempt_at"] is not None
-    assert len(receiver.received) == 1
-    shown = api.get(f"/api/v1/webhooks/{made['id']}/", headers=customer.headers).json()
+    assert len(subscriber.receiver.received) == 1
+    shown = subscriber.get(f"webhooks/{made['id']}/")
     assert shown["failing_since"] is not None
 
 
-def test_a_result_over_a_megabyte_is_sent_as_a_link(
-    api: TestClient,
-    customer: Customer,
-    receiver: Receiver,
-    delivering: Services,
-    run_deliveries: Callable[[], int],
-) -> None:
-    made = _add(api, customer, receiver)
+def test_a_result_over_a_megabyte_is_sent_as_a_link(subscriber: Subscriber) -> None:
+    made = subscriber.add()
     long = Segment(start_seconds=0.0, end_seconds=9.0, text="word " * 250_000, speaker_id="SPEAKER_00")
-    job = put_job(delivering, customer.account_id, transcript=_with_segment(long))
-    _publish(delivering, job)
-    run_deliveries()
-    message = receiver.verify(made["secrets"][0]["secret"])
+    job = subscriber.finish(transcript=_with_segment(long))
+    subscriber.run_deliveries()
+    message = subscriber.receiver.verify(made["secrets"][0]["secret"])
     assert "transcript" not in message
     assert message["id"] == job.job_id
-    assert f"/exports/{customer.account_id}/{job.job_id}/" in message["result_url"]
+    assert f"/exports/{job.account_id}/{job.job_id}/" in message["result_url"]
 
 
 def _with_segment(segment: Segment) -> Transcript:
@@ -295,47 +270,41 @@ def test_a_malformed_endpoint_is_refused(
     assert field is None or answer.json()["field"] == field
 
 
-def test_an_account_has_a_limited_number_of_endpoints(api: TestClient, customer: Customer, receiver: Receiver) -> None:
-    made = [_add(api, customer, receiver) for _ in range(20)]
-    answer = api.post("/api/v1/webhooks/", json={"url": receiver.url}, headers=customer.headers)
+def test_an_account_has_a_limited_number_of_endpoints(subscriber: Subscriber) -> None:
+    made = [subscriber.add() for _ in range(20)]
+    answer = subscriber.call("POST", "webhooks/", json={"url": subscriber.receiver.url})
     assert (answer.status_code, answer.json()["error"]) == (409, "conflict")
     assert "20" in answer.json()["message"]
-    assert api.delete(f"/api/v1/webhooks/{made[0]['id']}/", headers=customer.headers).status_code == 204
-    assert api.delete(f"/api/v1/webhooks/{made[0]['id']}/", headers=customer.headers).status_code == 404
-    _add(api, customer, receiver)
+    assert subscriber.call("DELETE", f"webhooks/{made[0]['id']}/").status_code == 204
+    assert subscriber.call("DELETE", f"webhooks/{made[0]['id']}/").status_code == 404
+    subscriber.add()
 
 
 @pytest.mark.parametrize("cursor", ["x", "%00", "e30", "W10", "eyJhIjoxfQ", "A" * 5000])
-def test_a_made_up_cursor_is_refused(api: TestClient, customer: Customer, receiver: Receiver, cursor: str) -> None:
-    made = _add(api, customer, receiver)
-    answer = api.get(f"/api/v1/webhooks/{made['id']}/deliveries/?cursor={cursor}", headers=customer.headers)
+def test_a_made_up_cursor_is_refused(subscriber: Subscriber, cursor: str) -> None:
+    made = subscriber.add()
+    answer = subscriber.call("GET", f"webhooks/{made['id']}/deliveries/?cursor={cursor}")
     assert (answer.status_code, answer.json()["field"]) == (400, "cursor")
 
 
-def test_deliveries_of_a_deleted_job_stop(
-    api: TestClient,
-    customer: Customer,
-    receiver: Receiver,
-    delivering: Services,
-    run_deliveries: Callable[[], int],
-) -> None:
-    made = _add(api, customer, receiver)
-    receiver.status = 500
-    job = put_job(delivering, customer.account_id)
-    _publish(delivering, job)
-    run_deliveries()
-    assert len(receiver.received) == 1
-    assert api.delete(f"/api/v1/transcribe/{job.job_id}/", headers=customer.headers).status_code == 200
+def test_deliveries_of_a_deleted_job_stop(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    subscriber.receiver.status = 500
+    job = subscriber.finish()
+    subscriber.run_deliveries()
+    assert len(subscriber.receiver.received) == 1
+    assert subscriber.call("DELETE", f"transcribe/{job.job_id}/").status_code == 200
 
-    (delivery,) = delivering.webhooks._deliveries_of(job)
-    log = delivering.webhooks._ports.deliveries
+    webhooks = subscriber.services.webhooks
+    (delivery,) = webhooks._deliveries_of(job)
+    log = webhooks._ports.deliveries
     waiting = log.get(delivery.delivery_id)
     assert waiting is not None
     log.replace(replace(waiting, next_attempt_at=waiting.created_at))  # its time has come
-    assert delivering.webhooks.attempt(delivery.delivery_id) is None
-    _publish(delivering, job)  # the event once more, late
-    run_deliveries()
+    assert webhooks.attempt(delivery.delivery_id) is None
+    subscriber.publish(job)  # the event once more, late
+    subscriber.run_deliveries()
 
-    assert len(receiver.received) == 1
-    shown = api.get(f"/api/v1/webhooks/{made['id']}/deliveries/", headers=customer.headers).json()["deliveries"]
+    assert len(subscriber.receiver.received) == 1
+    shown = subscriber.deliveries(made)
     assert [each["state"] for each in shown] == ["dropped"]
