@@ -3,8 +3,8 @@
     make deploy    deploys it with the rest, and has it fetch its weights
 
 The dispatcher spawns ``run_job(job_id, attempt_id)`` by name; it does no GPU work itself, but shares a recording out
-over the machines below. Modal may preempt any of them and run it again on the same input: the call id stays the same,
-so a run carries on with its attempt, and chunks whose results are in the bucket are not done again.
+over the machines below. Modal may preempt any of them and run it again on the same input: a new run carries on with
+the attempt, and chunks whose results are in the bucket are not done again.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def run_job(job_id: str, attempt_id: str) -> str:
         speakers_gpu=SPEAKERS_GPU,
         max_gpus=MAX_GPUS,
     )
-    return cloud.run_job(fleet, job_id, attempt_id, modal.current_function_call_id() or attempt_id)
+    return cloud.run_job(fleet, job_id, attempt_id)
 
 
 @app.function(

@@ -31,7 +31,6 @@ from shared.adapters.modal_identity import lend_identity
 from shared.bootstrap import Services, bootstrap
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.job_keys import job_of
-from shared.domain.jobs import Run
 from shared.domain.options import TranscriptionOptions
 from shared.settings import Settings
 
@@ -51,14 +50,14 @@ class Fleet:
     max_gpus: int
 
 
-def run_job(fleet: Fleet, job_id: str, attempt_id: str, run_token: str) -> str:
+def run_job(fleet: Fleet, job_id: str, attempt_id: str) -> str:
     """One run of an attempt on a machine without a GPU; how it ended."""
     services = _services()
     engines = build_engines(read_engine_settings(os.environ))
     pipeline = SpeechPipeline(lambda shelf: crew_of(fleet, services, engines, shelf))
     worker = Worker(services=services, pipeline=pipeline, stop=threading.Event())
     try:
-        return run(worker, Run(job_id=JobId(job_id), attempt_id=AttemptId(attempt_id), run_token=run_token)).value
+        return run(worker, JobId(job_id), AttemptId(attempt_id)).value
     finally:
         logs.flush()
 

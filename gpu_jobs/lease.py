@@ -61,6 +61,7 @@ class LeaseKeeper:
         self._lost: Stale | None = None
         self._progress = Progress(stage=Stage.FETCHING, percent=0)
         self._plan: WorkPlan | None = None
+        self._length_seconds: float | None = None
         self._thread = threading.Thread(target=copy_context().run, args=(self._keep,), name="lease", daemon=True)
 
     def __enter__(self) -> Self:
@@ -81,14 +82,17 @@ class LeaseKeeper:
         if self._lost is not None:
             raise self._lost
         share = completed_seconds / total_seconds if total_seconds > 0 else 1.0
-        self._progress = Progress(stage=Stage(stage), percent=min(99, int(100 * share)), plan=self._plan)
+        percent = min(99, int(100 * share))
+        self._progress = Progress(
+            stage=Stage(stage), percent=percent, plan=self._plan, length_seconds=self._length_seconds
+        )
 
     def on_measured(self, duration_seconds: float, plan: WorkPlan | None = None) -> None:
-        """Hold what the real duration costs; the plan goes into the job with the next beat.
+        """Hold what the real duration costs; it and the plan go into the job with the next beat.
 
         Raises JobFailure or Stale.
         """
-        self._plan = plan
+        self._plan, self._length_seconds = plan, duration_seconds
         with self._lock:
             self.job = self._jobs.ensure_hold(self.job, self._run, duration_seconds)
 

@@ -7,6 +7,7 @@ import os
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,6 +23,7 @@ from shared import logs
 from shared.adapters.s3 import ObjectMissing
 from shared.bootstrap import Services
 from shared.domain.errors import JobFailure, NotFound, Stale
+from shared.domain.ids import AttemptId, JobId
 from shared.domain.job_keys import work_prefix
 from shared.domain.jobs import Job, Run, Stage
 from shared.domain.options import TranscriptionOptions
@@ -47,7 +49,7 @@ class RunEnd(StrEnum):
     FAILED = "failed"
     GIVEN_BACK = "given_back"  # broke down; the job is queued again or failed for good
     NOT_OURS = "not_ours"  # ended, taken over or held by another run: nothing to do
-    INTERRUPTED = "interrupted"  # the process is to end; the same run may come back
+    INTERRUPTED = "interrupted"  # the process is to end; another run of the attempt may begin at once
 
 
 class Pipeline(Protocol):
@@ -92,11 +94,12 @@ class Worker:
     on_stall: Callable[[], None] = lambda: None
 
 
-def run_job(worker: Worker, run: Run, on_beat: Callable[[], None] = lambda: None) -> RunEnd:
+def run_job(worker: Worker, job_id: JobId, attempt_id: AttemptId, on_beat: Callable[[], None] = lambda: None) -> RunEnd:
     """Do one run of an attempt; never raises for anything the job or its audio did.
 
     ``on_beat`` is called with every extension of the lease (the queue worker extends its message there).
     """
+    run = Run(job_id=job_id, attempt_id=attempt_id, run_token=uuid.uuid4().hex)
     with logs.context(job_id=run.job_id, attempt_id=run.attempt_id):
         try:
             job = worker.services.jobs.begin(run)
@@ -124,7 +127,7 @@ def _run(worker: Worker, run: Run, job: Job, on_beat: Callable[[], None]) -> Run
     try:
         with keeper:
             transcript = _transcribe(worker, keeper)
-            key = worker.services.results.store(keeper.job, run.attempt_id, transcript)
+            key = worker.services.results.store(keeper.job, run, transcript)
         jobs.complete(
             keeper.job,
             run,

@@ -25,7 +25,6 @@ from shared.adapters.scratch import scratch_folder
 from shared.adapters.sqs import Message, Queue
 from shared.bootstrap import bootstrap
 from shared.domain.ids import AttemptId, JobId
-from shared.domain.jobs import Run
 from shared.settings import Settings, SettingsError
 
 logger = logging.getLogger("gpu_jobs.worker")
@@ -75,16 +74,16 @@ def _work(worker: Worker, queue: Queue) -> None:
 
 
 def handle(worker: Worker, queue: Queue, message: Message) -> None:
-    """Do one message; afterwards it is deleted, or back in the queue for the same run to go on."""
+    """Do one message; afterwards it is deleted, or back in the queue for another run to go on."""
     lease_seconds = int(worker.services.settings.lease.total_seconds())
     try:
         body = json.loads(message.body)
-        run = Run(job_id=JobId(body["job_id"]), attempt_id=AttemptId(body["attempt_id"]), run_token=message.message_id)
+        job_id, attempt_id = JobId(body["job_id"]), AttemptId(body["attempt_id"])
     except (ValueError, KeyError, TypeError):
         logger.exception("message_unreadable", extra={"message_id": message.message_id})  # redrive moves it aside
         return
     with logs.context(message_id=message.message_id):
-        end = run_job(worker, run, lambda: queue.extend(message.receipt, lease_seconds))
+        end = run_job(worker, job_id, attempt_id, lambda: queue.extend(message.receipt, lease_seconds))
     if end is RunEnd.INTERRUPTED:
         queue.extend(message.receipt, 0)
     else:

@@ -1,12 +1,16 @@
-"""For speech pipelines of tests: what a run hands to one, in one piece."""
+"""For speech pipelines of tests: what a run hands to one, in one piece, and how one is run."""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpu_jobs.progress import OnMeasured, OnProgress
+from gpu_jobs.run import Pipeline, RunEnd, Worker, run_job
+from shared.bootstrap import Services
+from shared.domain.ids import JobId
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Transcript
 
@@ -46,3 +50,13 @@ class StandIn:
     def summarize_again(self, *_: Any, **__: Any) -> Transcript:
         """Not here."""
         raise NotImplementedError
+
+
+def work_on(services: Services, job_id: str, pipeline: Pipeline, **more: Any) -> RunEnd:
+    """Do what the dispatcher and a worker do with a job; ``more`` is the worker's."""
+    services.jobs.dispatch(JobId(job_id))
+    job = services.jobs.look_up(JobId(job_id))
+    if job is None or job.attempt is None:
+        return RunEnd.NOT_OURS
+    worker = Worker(services=services, pipeline=pipeline, stop=threading.Event(), **more)
+    return run_job(worker, job.job_id, job.attempt.attempt_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.domain.ids import AccountId, AttemptId, EntryId, JobId
+from shared.domain.ids import AccountId, EntryId, JobId
 from shared.domain.jobs import Job
 
 
@@ -21,9 +21,9 @@ def recording_key(account_id: AccountId, job_id: JobId) -> str:
     return f"audio/{account_id}/{job_id}"
 
 
-def result_key(account_id: AccountId, job_id: JobId, attempt_id: AttemptId) -> str:
-    """Where an attempt's transcript lies. One key per attempt: a late one overwrites nothing."""
-    return f"results/{account_id}/{job_id}/{attempt_id}.json.gz"
+def result_key(account_id: AccountId, job_id: JobId, name: str) -> str:
+    """Where one of a job's transcripts lies."""
+    return f"results/{account_id}/{job_id}/{name}.json.gz"
 
 
 def work_prefix(account_id: AccountId, job_id: JobId) -> str:

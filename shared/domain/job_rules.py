@@ -53,10 +53,10 @@ def wait(job: Job, beat: Beat) -> Job:
 
 
 def may_start(job: Job, attempt_id: AttemptId, run_token: str, now: datetime) -> bool:
-    """True when the process ``run_token`` may work on this attempt.
+    """True when the run ``run_token`` may work on this attempt.
 
-    A fresh attempt may be started; a running one only by the same run coming back (a preempted Modal input, a message
-    seen again after its worker died) or when the process that had it has not been heard of for a whole lease.
+    A fresh attempt may be started. A running one may be taken over when the run that had it was excused, or has not
+    been heard of for a whole lease, and another one is left: a message that comes twice starts nothing twice.
     """
     if job.attempt is None or not job.is_attempt(attempt_id):
         return False
@@ -65,13 +65,15 @@ def may_start(job: Job, attempt_id: AttemptId, run_token: str, now: datetime) ->
     if job.state is not JobState.RUNNING:
         return False
     lease_over = job.attempt.lease_expires_at is not None and job.attempt.lease_expires_at <= now
-    return job.attempt.run_token == run_token or lease_over
+    return job.attempt.run_token == run_token or (lease_over and attempts_left(job))
 
 
 def start(job: Job, attempt_id: AttemptId, run_token: str, beat: Beat) -> Job:
-    """DISPATCHED → RUNNING, or take a dead run over. Raises Stale when this process may not."""
+    """DISPATCHED → RUNNING, or take a dead run over. Raises Stale when this run may not."""
     if job.attempt is None or not may_start(job, attempt_id, run_token, beat.now):
         raise Stale(f"job {job.job_id} is {job.state}; attempt {attempt_id} may not start")
+    if job.attempt.run_token == run_token and job.state is JobState.RUNNING:
+        return job  # this run's own write, whose answer was lost
     attempt = replace(
         job.attempt, run_token=run_token, runs=job.attempt.runs + 1, lease_expires_at=beat.lease_expires_at
     )
@@ -83,17 +85,18 @@ def report(job: Job, run: Run, progress: Progress, beat: Beat) -> Job:
     """Note progress and extend the lease. Raises Stale when the run no longer has the job."""
     attempt = replace(_attempt_of(job, run), lease_expires_at=beat.lease_expires_at)
     percent = max(job.progress_percent, progress.percent)  # never walks backwards
+    length = job.estimated_seconds if progress.length_seconds is None else progress.length_seconds
     noted = replace(job, stage=progress.stage, progress_percent=percent, plan=progress.plan or job.plan)
-    return replace(noted, attempt=attempt, sweep_at=beat.lease_expires_at)
+    return replace(noted, estimated_seconds=length, attempt=attempt, sweep_at=beat.lease_expires_at)
 
 
-def excuse(job: Job, run: Run) -> Job:
-    """The same job, this run not counted: it was stopped for no fault of the recording. Raises Stale when it lost it.
+def excuse(job: Job, run: Run, now: datetime) -> Job:
+    """The same job, this run over and not counted: it was stopped for no fault of the recording.
 
-    The run keeps its lease: it may come back, on another machine.
+    Another run of the attempt may begin at once. Raises Stale when this one had lost the job.
     """
     attempt = _attempt_of(job, run)
-    return replace(job, attempt=replace(attempt, runs=max(0, attempt.runs - 1)))
+    return replace(job, attempt=replace(attempt, runs=max(0, attempt.runs - 1), run_token=None, lease_expires_at=now))
 
 
 def give_back(job: Job, beat: Beat) -> Job:

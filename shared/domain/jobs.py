@@ -83,7 +83,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try at a job. ``run_token`` names the process at work, so that a re-run of it may go on."""
+    """One try at a job. ``run_token`` names the run at work on it."""
 
     attempt_id: AttemptId
     number: int
@@ -94,7 +94,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A process at work on an attempt."""
+    """A process at work on an attempt. Each has a ``run_token`` that no other ever had."""
 
     job_id: JobId
     attempt_id: AttemptId
@@ -103,11 +103,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far the work is, in whole percent of the audio, honest and never backwards; and how it is shared out."""
+    """How far the work is, in whole percent of the audio, honest and never backwards.
+
+    And, once the recording was measured, how long it is and how the work is shared out.
+    """
 
     stage: Stage
     percent: int
     plan: WorkPlan | None = None
+    length_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +129,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One transcription. ``estimated_seconds`` is None where the length could not be known at submit."""
+    """One transcription. ``estimated_seconds`` is None where the length could not be known, until it is measured."""
 
     job_id: JobId
     account_id: AccountId

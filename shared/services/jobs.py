@@ -114,7 +114,7 @@ class Jobs:
     def excuse(self, job: Job, run: Run) -> None:
         """A run that is told to stop: it does not count against the job. Does nothing where the job was lost."""
         with contextlib.suppress(Stale):
-            self._change(job.job_id, lambda current: rules.excuse(current, run), known=job)
+            self._change(job.job_id, lambda current: rules.excuse(current, run, self._ports.now()), known=job)
 
     def ensure_hold(self, job: Job, run: Run, duration_seconds: float) -> Job:
         """Hold what the real duration costs before more work is done.

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from shared.adapters.s3 import Bucket, Link, ObjectMissing
 from shared.domain.amounts import to_credits
 from shared.domain.errors import NotFound
-from shared.domain.ids import AccountId, AttemptId, JobId
+from shared.domain.ids import AccountId, JobId
 from shared.domain.job_keys import export_key, result_key
-from shared.domain.jobs import Job, JobState
+from shared.domain.jobs import Job, JobState, Run
 from shared.services.receipts import receipt_view
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ class Results:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    def store(self, job: Job, attempt_id: AttemptId, transcript: Transcript) -> str:
-        """Store an attempt's transcript; its key. The same attempt again writes the same key."""
-        return self.put(job.account_id, job.job_id, attempt_id, transcript)
+    def store(self, job: Job, run: Run, transcript: Transcript) -> str:
+        """Store a run's transcript; its key, which no other run has: a late one overwrites nothing."""
+        return self.put(job.account_id, job.job_id, f"{run.attempt_id}-{run.run_token}", transcript)
 
     def put(self, account_id: AccountId, job_id: JobId, name: str, transcript: Transcript) -> str:
         """Store a job's transcript under a name of its own; its key."""
         from shared.domain.transcript_values import to_values, word_rows
 
-        key = result_key(account_id, job_id, AttemptId(name))
+        key = result_key(account_id, job_id, name)
         # One line for what every answer needs, one for the words: who needs none of them never parses them.
         parts = to_values(transcript), word_rows(transcript)
         body = "\n".join(json.dumps(part, ensure_ascii=False, separators=(",", ":")) for part in parts).encode()

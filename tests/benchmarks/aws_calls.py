@@ -22,7 +22,6 @@ from shared.adapters.aws import AwsClients
 from shared.bootstrap import Services
 from shared.domain.deliveries import DeliveryId
 from shared.domain.ids import AttemptId, JobId
-from shared.domain.jobs import Run
 from shared.domain.options import TranscriptionOptions
 from shared.services.submissions import Submission
 from shared.services.webhooks import FinishedJob
@@ -113,10 +112,10 @@ def _deliver(services: Services, counter: Counter, found: dict[str, list[str]], 
 
 def _run(services: Services, counter: Counter, found: dict[str, list[str]], job_id: JobId) -> None:
     """A whole run; what comes after the recording was fetched is its completion."""
-    run = Run(job_id=job_id, attempt_id=_attempt_of(services, job_id), run_token="run")
+    worker = Worker(services=services, pipeline=FixedPipeline(), stop=threading.Event())
     calls: list[str] = []
     with counter.counting(calls):
-        run_job(Worker(services=services, pipeline=FixedPipeline(), stop=threading.Event()), run)
+        run_job(worker, job_id, _attempt_of(services, job_id))
     fetched = max(number for number, call in enumerate(calls) if call in {"HeadObject", "GetObject"})
     found["begin a run"], found["complete"] = calls[: fetched + 1], calls[fetched + 1 :]
 

@@ -24,7 +24,7 @@ from shared.domain.accounts import Principal
 from shared.domain.errors import RequestError
 from shared.domain.idempotency import LEASE as CLAIM_LEASE
 from shared.domain.ids import AttemptId, JobId
-from shared.domain.jobs import Job, Run
+from shared.domain.jobs import Job
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Engines, Segment, Summary, Transcript
 from shared.services.submissions import Submission, Submitted
@@ -210,7 +210,5 @@ class Story:
 
     def _run(self, message: dict[str, Any]) -> None:
         body = json.loads(message["Body"])
-        run = Run(
-            job_id=JobId(body["job_id"]), attempt_id=AttemptId(body["attempt_id"]), run_token=message["MessageId"]
-        )
-        run_job(Worker(services=self.services, pipeline=FixedPipeline(), stop=threading.Event()), run)
+        worker = Worker(services=self.services, pipeline=FixedPipeline(), stop=threading.Event())
+        run_job(worker, JobId(body["job_id"]), AttemptId(body["attempt_id"]))

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
-import threading
 import wave
 from pathlib import Path
 from typing import Any
 
-import boto3
 from fastapi.testclient import TestClient
 
 from gpu_jobs.progress import OnProgress
 from gpu_jobs.rebuild import with_summary, with_turns
-from gpu_jobs.run import RunEnd, Worker, run_job
-from shared.bootstrap import Services
-from shared.domain.ids import AttemptId, JobId
-from shared.domain.jobs import Run
+from gpu_jobs.run import RunEnd
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Engines, Segment, Summary, Transcript, Turn
 from tests.integration.conftest import Cloud, Customer
-from tests.pipelines import Asked, StandIn
+from tests.pipelines import Asked, StandIn, work_on
 
 SUBMIT = "/api/v1/transcribe/"
 SAID = "The quiet words of a customer."
@@ -95,17 +89,4 @@ def submit(
 
 def work(cloud: Cloud, job_id: str, real_seconds: float) -> RunEnd:
     """Dispatch the job and do its work."""
-    services = cloud.services("SweepFunction")
-    services.jobs.dispatch(JobId(job_id))
-    run = Run(job_id=JobId(job_id), attempt_id=_attempt_of(services, job_id), run_token="run")
-    return run_job(Worker(services=services, pipeline=Engine(real_seconds), stop=threading.Event()), run)
-
-
-def _attempt_of(services: Services, job_id: str) -> AttemptId:
-    sqs: Any = boto3.client("sqs")
-    while messages := sqs.receive_message(QueueUrl=services.settings.work_queue_url).get("Messages"):
-        for message in messages:
-            body = json.loads(message["Body"])
-            if body["job_id"] == job_id:
-                return AttemptId(body["attempt_id"])
-    raise LookupError(f"no message about {job_id}")
+    return work_on(cloud.services("SweepFunction"), job_id, Engine(real_seconds))

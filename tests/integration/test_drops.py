@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,20 +16,20 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions import ingest
-from gpu_jobs.run import RunEnd, Worker, run_job
+from gpu_jobs.run import RunEnd
 from infra.local import template
 from shared.bootstrap import Services
 from shared.domain.accounts import Principal
 from shared.domain.drops import DropKind, drop_job_id, read_key
 from shared.domain.errors import JobFailure
-from shared.domain.ids import AttemptId, JobId, KeyId
-from shared.domain.jobs import Job, Run
+from shared.domain.ids import JobId, KeyId
+from shared.domain.jobs import Job
 from shared.domain.transcripts import Engines, Segment, Transcript
 from shared.services.drops import DropEnd, Drops
 from shared.services.submissions import submitted_answer
 from tests.integration.conftest import TEMPLATE, Cloud, Customer
 from tests.media import wav
-from tests.pipelines import Asked, StandIn
+from tests.pipelines import Asked, StandIn, work_on
 
 OBJECTS = int(os.environ.get("DROP_OBJECTS", "20"))  # 200 is what is promised; `make bench-intake` asks for it
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -69,12 +68,7 @@ def _take(drops: Drops, key: str, at: datetime = LONG_AGO) -> DropEnd:
 
 
 def _finish(services: Services, job_id: str) -> RunEnd:
-    services.jobs.dispatch(JobId(job_id))
-    job = services.jobs._ports.store.get(JobId(job_id))
-    assert job is not None
-    assert job.attempt is not None
-    worker = Worker(services=services, pipeline=Pipeline(), stop=threading.Event())
-    return run_job(worker, Run(job_id=job.job_id, attempt_id=AttemptId(job.attempt.attempt_id), run_token="r"))
+    return work_on(services, job_id, Pipeline())
 
 
 def _job_of(services: Services, customer: Customer, key: str) -> Job:

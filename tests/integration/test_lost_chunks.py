@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,16 +17,15 @@ from gpu_jobs.crew import Crew
 from gpu_jobs.diarize.moonshine import MoonshineDiarizer
 from gpu_jobs.engines import EngineSet
 from gpu_jobs.pipeline import SpeechPipeline
-from gpu_jobs.run import RunEnd, Worker, run_job
+from gpu_jobs.run import RunEnd
 from gpu_jobs.transcribe import LanguageChoice, Passage, Transcription
 from infra.admin.__main__ import main
 from shared.domain.errors import JobFailure
-from shared.domain.ids import AttemptId, JobId
-from shared.domain.jobs import Run
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Word
 from tests.data.recordings import TWO_CITIES
 from tests.integration.conftest import Cloud, Customer
+from tests.pipelines import work_on
 
 
 class Engine:
@@ -60,16 +58,9 @@ class Engine:
 
 def work(cloud: Cloud, job_id: str, engine: Engine) -> RunEnd:
     """Dispatch the job and do its work in chunks of ten seconds."""
-    services = cloud.services("SweepFunction")
-    services.jobs.dispatch(JobId(job_id))
-    job = services.jobs.look_up(JobId(job_id))
-    assert job
-    assert job.attempt
     chunks = OwnProcess(ChunkEngines(transcriber=engine, aligner=Aligner()), 10.0)  # type: ignore[arg-type]
     engines = EngineSet(transcriber=engine, aligner=Aligner(), diarizer=MoonshineDiarizer())  # type: ignore[arg-type]
-    pipeline = SpeechPipeline(Crew(engines=engines, chunks=chunks))
-    run = Run(job_id=job.job_id, attempt_id=AttemptId(job.attempt.attempt_id), run_token="run")
-    return run_job(Worker(services=services, pipeline=pipeline, stop=threading.Event()), run)
+    return work_on(cloud.services("SweepFunction"), job_id, SpeechPipeline(Crew(engines=engines, chunks=chunks)))
 
 
 def submit(api: TestClient, customer: Customer) -> str:

@@ -15,16 +15,13 @@ import uvicorn
 
 from functions.api.app import create_app
 from functions.api.routes import openai as route
-from gpu_jobs.run import Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.accounts import Scope
 from shared.domain.errors import JobFailure
-from shared.domain.ids import AttemptId, JobId
-from shared.domain.jobs import Run
 from shared.domain.transcripts import Engines, Segment, Transcript, Word
 from tests.integration.conftest import Cloud, Customer
 from tests.media import wav
-from tests.pipelines import Asked, StandIn
+from tests.pipelines import Asked, StandIn, work_on
 
 SECONDS = 3.0
 
@@ -83,12 +80,7 @@ def worker(cloud: Cloud) -> Iterator[None]:
             if message is None:
                 stop.wait(0.02)
                 continue
-            job_id = JobId(json.loads(message.body)["job_id"])
-            mine.jobs.dispatch(job_id)
-            job = mine.jobs._ports.store.get(job_id)
-            if job is not None and job.attempt is not None:
-                run = Run(job_id=job_id, attempt_id=AttemptId(job.attempt.attempt_id), run_token="r")
-                run_job(Worker(services=mine, pipeline=Pipeline(), stop=stop), run)
+            work_on(mine, json.loads(message.body)["job_id"], Pipeline())
             queue.delete(message.receipt)
 
     thread = threading.Thread(target=work, daemon=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +50,14 @@ def dispatched(services: Services, customer: Customer, answer: Any) -> Run:
     return Run(job_id=job_id, attempt_id=AttemptId(attempt.attempt_id), run_token="test")
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Return once it does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 class Stopping(Engine):
     """The platform takes the machine away in the middle of the work: by the flag of the process, or as Modal does."""
 
@@ -75,12 +84,12 @@ def test_a_run_that_the_platform_stops_does_not_count(
         stop = threading.Event()
         worker = Worker(services=services, pipeline=Stopping(stop, as_modal_does=as_modal_does), stop=stop)
         with pytest.raises(KeyboardInterrupt) if as_modal_does else contextlib.nullcontext():
-            assert run_job(worker, run) is RunEnd.INTERRUPTED
+            assert run_job(worker, run.job_id, run.attempt_id) is RunEnd.INTERRUPTED
     stopped = services.jobs.get(run.job_id, funded.account_id)
     assert stopped.attempt is not None
     assert (stopped.state, stopped.attempt.runs) == (JobState.RUNNING, 0)
     worker = Worker(services=services, pipeline=Engine(60.0), stop=threading.Event())
-    assert run_job(worker, run) is RunEnd.COMPLETED
+    assert run_job(worker, run.job_id, run.attempt_id) is RunEnd.COMPLETED
 
 
 class CancelledThenStopped(Engine):
@@ -103,7 +112,7 @@ def test_a_stopped_run_that_has_lost_its_job_leaves_it_to_the_other(
     services, stop = cloud.services("SweepFunction"), threading.Event()
     run = dispatched(services, funded, submit(api, funded))
     worker = Worker(services=services, pipeline=CancelledThenStopped(services, funded, run, stop), stop=stop)
-    assert run_job(worker, run) is RunEnd.INTERRUPTED
+    assert run_job(worker, run.job_id, run.attempt_id) is RunEnd.INTERRUPTED
     assert services.jobs.get(run.job_id, funded.account_id).state is JobState.CANCELLED
 
 
@@ -113,9 +122,54 @@ def test_a_run_that_hangs_loses_its_job_and_tells_its_process(api: TestClient, f
     worker = Worker(
         services=services, pipeline=engine, stop=threading.Event(), stall_seconds=0.5, on_stall=engine.let_go.set
     )
-    assert run_job(worker, run) is RunEnd.NOT_OURS
+    assert run_job(worker, run.job_id, run.attempt_id) is RunEnd.NOT_OURS
     time.sleep(1.1)  # the lease
     assert services.jobs.repair(run.job_id) == "requeued"
+
+
+def test_a_message_that_comes_twice_starts_one_run(api: TestClient, funded: Customer, cloud: Cloud) -> None:
+    services, first, second = cloud.services("SweepFunction"), Waiting(), Waiting()
+    run = dispatched(services, funded, submit(api, funded))
+    ends: list[RunEnd] = []
+    worker = Worker(services=services, pipeline=first, stop=threading.Event())
+    thread = threading.Thread(target=lambda: ends.append(run_job(worker, run.job_id, run.attempt_id)))
+    thread.start()
+    wait_until(lambda: services.jobs.get(run.job_id, funded.account_id).state is JobState.RUNNING)
+    again = Worker(services=cloud.services("SweepFunction"), pipeline=second, stop=threading.Event())
+    assert run_job(again, run.job_id, run.attempt_id) is RunEnd.NOT_OURS
+    first.let_go.set()
+    thread.join()
+    assert ends == [RunEnd.COMPLETED]
+
+
+class Mute(Waiting):
+    """None of its signs of life arrives, and meanwhile another run takes over and ends the job."""
+
+    def __init__(self, taken_over: Callable[[], None]) -> None:
+        super().__init__()
+        self.taken_over = taken_over
+
+    def hear(self, asked: Asked) -> Transcript:
+        self.taken_over()
+        return Engine(60.0).hear(asked)
+
+
+def test_a_run_that_was_thought_dead_overwrites_nothing(
+    api: TestClient, funded: Customer, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, others = (cloud.services("SweepFunction", LEASE_SECONDS="1") for _ in range(2))
+    run = dispatched(services, funded, submit(api, funded))
+    monkeypatch.setattr(services.jobs, "report", lambda job, _run, _progress: job)
+
+    def taken_over() -> None:
+        time.sleep(1.1)  # the lease
+        other = Worker(services=others, pipeline=Engine(59.0), stop=threading.Event())
+        assert run_job(other, run.job_id, run.attempt_id) is RunEnd.COMPLETED
+
+    mute = Worker(services=services, pipeline=Mute(taken_over), stop=threading.Event())
+    assert run_job(mute, run.job_id, run.attempt_id) is RunEnd.NOT_OURS
+    ended = others.jobs.get(run.job_id, funded.account_id)
+    assert others.results.load(ended).duration_seconds == 59.0
 
 
 def test_a_beat_that_was_missed_is_made_up_for_at_once(api: TestClient, funded: Customer, cloud: Cloud) -> None:
@@ -128,7 +182,7 @@ def test_a_beat_that_was_missed_is_made_up_for_at_once(api: TestClient, funded: 
         engine.let_go.set()  # else nothing happens for a third of the lease, longer than the engine waits
 
     worker = Worker(services=services, pipeline=engine, stop=threading.Event())
-    assert run_job(worker, run, on_beat) is RunEnd.COMPLETED
+    assert run_job(worker, run.job_id, run.attempt_id, on_beat) is RunEnd.COMPLETED
 
 
 class Planned(Waiting):
@@ -144,12 +198,10 @@ def test_the_plan_is_in_the_job_while_it_runs(api: TestClient, funded: Customer,
     run = dispatched(services, funded, submit(api, funded))
     worker = Worker(services=services, pipeline=engine, stop=threading.Event())
     ends: list[RunEnd] = []
-    thread = threading.Thread(target=lambda: ends.append(run_job(worker, run)))
+    thread = threading.Thread(target=lambda: ends.append(run_job(worker, run.job_id, run.attempt_id)))
     thread.start()
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while services.jobs.get(run.job_id, funded.account_id).plan != PLAN:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: services.jobs.get(run.job_id, funded.account_id).plan == PLAN)
+    assert services.jobs.get(run.job_id, funded.account_id).estimated_seconds == 60.0
     engine.let_go.set()
     thread.join()
     ended = services.jobs.get(run.job_id, funded.account_id)

@@ -404,7 +404,7 @@ def complete(customer: Customer, job_id: JobId) -> None:
     """Do the worker's part with a ready transcript."""
     services = customer.services
     job, run = start(services.jobs, job_id, customer)
-    key = services.results.store(job, run.attempt_id, TRANSCRIPT)
+    key = services.results.store(job, run, TRANSCRIPT)
     services.jobs.complete(job, run, duration_seconds=90.0, result_key=key)
 
 

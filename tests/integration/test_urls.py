@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from gpu_jobs.fetch import Fetcher, FetchSettings
-from gpu_jobs.run import RunEnd, Worker, run_job
+from gpu_jobs.run import RunEnd
 from shared.bootstrap import Services
-from shared.domain.ids import AttemptId, JobId
-from shared.domain.jobs import Run
 from shared.domain.transcripts import Engines, Segment, Transcript
 from tests.integration.conftest import Customer
 from tests.integration.web_servers import Reply, site
 from tests.media_files import RECIPES, make
-from tests.pipelines import Asked, StandIn
+from tests.pipelines import Asked, StandIn, work_on
 
 
 class Pipeline(StandIn):
@@ -42,14 +39,7 @@ def _submit(api: TestClient, customer: Customer, url: str, **options: Any) -> An
 
 
 def _run(services: Services, job_id: str, pipeline: Pipeline) -> RunEnd:
-    """What the dispatcher and a worker do."""
-    services.jobs.dispatch(JobId(job_id))
-    job = services.jobs._ports.store.get(JobId(job_id))
-    assert job is not None
-    assert job.attempt is not None
-    fetcher = Fetcher(FetchSettings(allow_loopback=True))
-    worker = Worker(services=services, pipeline=pipeline, stop=threading.Event(), fetcher=fetcher)
-    return run_job(worker, Run(job_id=job.job_id, attempt_id=AttemptId(job.attempt.attempt_id), run_token="r"))
+    return work_on(services, job_id, pipeline, fetcher=Fetcher(FetchSettings(allow_loopback=True)))
 
 
 def test_a_file_on_the_web_is_estimated_fetched_and_transcribed(

@@ -62,6 +62,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.process: Process = self.world.process()
         self.known = Known()
         self.walked_away: list[tuple[Run, Job]] = []  # runs in mid-job, with the job as they last saw it
+        self.runs = 0  # how many there were, each with a token of its own
 
     def make_world(self) -> World:
         """In-memory tables; the one on moto has others."""
@@ -158,16 +159,15 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.messages("work"))
     @rule(
         number=NUMBERS,
-        token=st.sampled_from(["one", "two"]),
         real=st.sampled_from([0.0, 0.5, 60.0, 300.0, 900.0]),
         end=st.sampled_from(["complete", "complete", "complete", "fail", "give back", "walk away"]),
         fault=FAULTS,
     )
-    def run(self, number: int, token: str, real: float, end: str, fault: tuple[Fault, int] | None) -> None:
-        """Any message of the work queue is worked on, by one of two processes, again perhaps."""
+    def run(self, number: int, real: float, end: str, fault: tuple[Fault, int] | None) -> None:
+        """Any message of the work queue is worked on, again perhaps."""
         messages = self.world.messages("work")
         message = messages[-1 - number % len(messages)]
-        run = Run(job_id=JobId(message["job_id"]), attempt_id=AttemptId(message["attempt_id"]), run_token=token)
+        run = self._new_run(JobId(message["job_id"]), AttemptId(message["attempt_id"]))
         self._under(fault, lambda p: self._keep(run, _work(p, run, real, end)))
 
     @precondition(lambda self: self.world.messages("jobs"))
@@ -189,7 +189,7 @@ class LedgerMachine(RuleBasedStateMachine):
             job = process.store.get(job_id)
             assert job is not None
             if job.attempt is not None:
-                run = Run(job_id=job_id, attempt_id=job.attempt.attempt_id, run_token="one")
+                run = self._new_run(job_id, job.attempt.attempt_id)
                 self._keep(run, _work(process, run, real, end))
 
         self._under(fault, go)
@@ -218,6 +218,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 process.jobs.cancel(known)
 
         self._under(fault, say)
+
+    def _new_run(self, job_id: JobId, attempt_id: AttemptId) -> Run:
+        self.runs += 1
+        return Run(job_id=job_id, attempt_id=attempt_id, run_token=str(self.runs))
 
     def _keep(self, run: Run, job: Job | None) -> None:
         if job is not None:
@@ -279,9 +283,7 @@ class LedgerMachine(RuleBasedStateMachine):
             for message in self.world.messages("jobs"):
                 self.process.jobs.dispatch(JobId(message["job_id"]))
             for message in self.world.messages("work"):
-                run = Run(
-                    job_id=JobId(message["job_id"]), attempt_id=AttemptId(message["attempt_id"]), run_token="last"
-                )
+                run = self._new_run(JobId(message["job_id"]), AttemptId(message["attempt_id"]))
                 _try(lambda run=run: _work(self.process, run, 60.0, "complete"))
             if all(job.state.is_final and not job.owes_event for job in self.jobs()):
                 break

@@ -62,10 +62,25 @@ def test_a_second_message_for_a_running_attempt_does_not_start_it_again() -> Non
         rules.start(a_running_job(), ATTEMPT, "message-2", BEAT)
 
 
-def test_the_same_run_may_come_back() -> None:
-    again = rules.start(a_running_job(), ATTEMPT, RUN.run_token, BEAT)
+def test_a_run_that_asks_again_because_it_heard_no_answer_has_begun_once() -> None:
+    assert rules.start(a_running_job(), ATTEMPT, RUN.run_token, BEAT) == a_running_job()
+
+
+def test_another_run_may_begin_at_once_after_an_excused_one() -> None:
+    excused = rules.excuse(a_running_job(), RUN, NOW)
+    with pytest.raises(Stale):
+        rules.check_run(excused, RUN)
+    again = rules.start(excused, ATTEMPT, "message-2", BEAT)
     assert again.attempt is not None
-    assert again.attempt.runs == 2
+    assert again.attempt.runs == 1
+
+
+def test_no_run_is_taken_over_when_there_were_enough() -> None:
+    job = a_running_job()
+    assert job.attempt is not None
+    last = replace(job, attempt=replace(job.attempt, runs=rules.MAX_RUNS))
+    with pytest.raises(Stale):
+        rules.start(last, ATTEMPT, "message-2", LATER)
 
 
 def test_another_run_may_take_over_when_the_lease_is_over() -> None:
@@ -96,6 +111,14 @@ def test_a_cancelled_job_pays_for_the_part_of_the_work_that_was_done() -> None:
     assert rules.cancellation_charge(replace(running, progress_percent=50)) == running.price.charge(300)
     assert rules.cancellation_charge(replace(running, progress_percent=50, hold=Hold(amount_millicredits=7))) == 7
     assert rules.cancellation_charge(replace(running, state=JobState.QUEUED, progress_percent=50)) == 0
+
+
+def test_what_a_cancelled_job_pays_for_is_measured_as_soon_as_it_can_be() -> None:
+    running = replace(a_running_job(), estimated_seconds=None, hold=Hold(amount_millicredits=100_000))
+    half = Progress(stage=Stage.TRANSCRIBING, percent=50, length_seconds=3600.0)
+    assert rules.cancellation_charge(rules.report(running, RUN, half, BEAT)) == running.price.charge(1800)
+    promised_less = replace(running, estimated_seconds=10.0)
+    assert rules.cancellation_charge(rules.report(promised_less, RUN, half, BEAT)) == running.price.charge(1800)
 
 
 def test_a_job_given_back_keeps_its_credits_held_and_counts_its_attempts() -> None:
@@ -129,4 +152,4 @@ def test_a_live_job_is_processing_on_the_wire(state: JobState) -> None:
 
 def test_the_customer_s_file_name_is_no_part_of_a_key() -> None:
     assert job_keys.recording_key(AccountId("a"), JobId("j")) == "audio/a/j"
-    assert job_keys.result_key(AccountId("a"), JobId("j"), ATTEMPT) == "results/a/j/try.json.gz"
+    assert job_keys.result_key(AccountId("a"), JobId("j"), "try") == "results/a/j/try.json.gz"
