@@ -65,8 +65,12 @@ def without_invented(passages: Sequence[Passage], speech: Sequence[Span]) -> tup
 
 
 def find_gaps(speech: Sequence[Span], words: Sequence[Word]) -> tuple[Span, ...]:
-    """Stretches of speech of GAP_SECONDS or more with no word within REACH_SECONDS. Both sorted."""
-    heard = _union([(w.start_seconds - REACH_SECONDS, w.end_seconds + REACH_SECONDS) for w in words])
+    """Stretches of speech of GAP_SECONDS or more with no word within REACH_SECONDS. Both sorted.
+
+    What was not found in the sound and takes no time, a mark, is not a word here.
+    """
+    found = [word for word in words if word.aligned or word.end_seconds > word.start_seconds]
+    heard = _union([(word.start_seconds - REACH_SECONDS, word.end_seconds + REACH_SECONDS) for word in found])
     gaps: list[Span] = []
     for span in speech:
         at = span.start_seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -119,39 +119,51 @@ def without_words(segments: Iterable[Segment]) -> tuple[Segment, ...]:
 
 
 class _TurnFinder:
-    """Finds the turns near a word without looking at all of them."""
+    """Finds who speaks during a word, or nearest to it, without looking at all turns."""
 
     def __init__(self, turns: Sequence[Turn]) -> None:
-        self._turns = sorted(turns, key=lambda turn: turn.start_seconds)
-        self._starts = [turn.start_seconds for turn in self._turns]
-        self._longest = max(turn.end_seconds - turn.start_seconds for turn in turns)
+        self._speakers: dict[str, _Stretches] = {}
+        for turn in sorted(turns, key=lambda turn: turn.start_seconds):
+            self._speakers.setdefault(turn.speaker_id, _Stretches()).add(turn)
 
     def voice_of(self, word: Word) -> _Voiced:
-        heard: dict[str, float] = {}
-        for turn in self._between(word.start_seconds, word.end_seconds):
-            overlap = min(turn.end_seconds, word.end_seconds) - max(turn.start_seconds, word.start_seconds)
-            if overlap > 0:
-                heard[turn.speaker_id] = heard.get(turn.speaker_id, 0.0) + overlap
-        if not heard:
-            nearest = min(self._around(word), key=lambda turn: _distance(turn, word))
-            return _Voiced(word=replace(word, speaker_id=nearest.speaker_id), share=0.0)
+        heard = {speaker: stretches.heard_seconds(word) for speaker, stretches in self._speakers.items()}
         speaker = max(heard, key=lambda each: heard[each])
-        share = heard[speaker] / (word.end_seconds - word.start_seconds)
-        return _Voiced(word=replace(word, speaker_id=speaker), share=share)
+        if heard[speaker] > 0:
+            share = heard[speaker] / (word.end_seconds - word.start_seconds)
+            return _Voiced(word=replace(word, speaker_id=speaker), share=share)
+        nearest = min(self._speakers, key=lambda each: self._speakers[each].nearest(word))
+        return _Voiced(word=replace(word, speaker_id=nearest), share=0.0)
 
-    def _between(self, start_seconds: float, end_seconds: float) -> list[Turn]:
-        first = bisect_left(self._starts, start_seconds - self._longest)
-        return self._turns[first : bisect_left(self._starts, end_seconds)]
 
-    def _around(self, word: Word) -> list[Turn]:
-        """The turns that could be nearest to a word that no turn covers."""
+class _Stretches:
+    """When one speaker speaks: in order, turns that touch joined to one, so that only those around a word matter."""
+
+    def __init__(self) -> None:
+        self._starts: list[float] = []
+        self._ends: list[float] = []
+
+    def add(self, turn: Turn) -> None:
+        """Turns come in order of start."""
+        if self._ends and turn.start_seconds <= self._ends[-1]:
+            self._ends[-1] = max(self._ends[-1], turn.end_seconds)
+        else:
+            self._starts.append(turn.start_seconds)
+            self._ends.append(turn.end_seconds)
+
+    def heard_seconds(self, word: Word) -> float:
+        """How much of the word they cover."""
+        inside = range(bisect_right(self._ends, word.start_seconds), bisect_left(self._starts, word.end_seconds))
+        return sum(min(self._ends[i], word.end_seconds) - max(self._starts[i], word.start_seconds) for i in inside)
+
+    def nearest(self, word: Word) -> tuple[float, float]:
+        """Distance and start of the nearest one; of two as near, the earlier."""
         after = bisect_left(self._starts, word.end_seconds)
-        before = self._turns[bisect_left(self._starts, word.start_seconds - self._longest) : after]
-        return [*(before or self._turns[max(0, after - 1) : after]), *self._turns[after : after + 1]]
+        around = range(max(0, after - 1), min(after + 1, len(self._starts)))
+        return min((self._distance(index, word), self._starts[index]) for index in around)
 
-
-def _distance(turn: Turn, word: Word) -> float:
-    return max(turn.start_seconds - word.end_seconds, word.start_seconds - turn.end_seconds, 0.0)
+    def _distance(self, index: int, word: Word) -> float:
+        return max(self._starts[index] - word.end_seconds, word.start_seconds - self._ends[index], 0.0)
 
 
 def _without_weak_runs(sentence: Sequence[_Voiced]) -> list[Word]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gpu_jobs.audio import Recording
@@ -30,3 +30,19 @@ class Diarizer(Protocol):
     ) -> tuple[Turn, ...]:
         """Turns in order of start, ids SPEAKER_00 … by first appearance; none for silence. Raises JobFailure."""
         ...
+
+
+def turns_within(spans: Iterable[tuple[float, float, str]], duration_seconds: float) -> tuple[Turn, ...]:
+    """Turns in order of start, of spans of start, end and speaker: what reaches past the recording is cut off."""
+    inside = sorted((max(0.0, start), min(end, duration_seconds), speaker) for start, end, speaker in spans)
+    return tuple(
+        Turn(start_seconds=start, end_seconds=end, speaker_id=speaker) for start, end, speaker in inside if start < end
+    )
+
+
+def numbered(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """The turns with speakers SPEAKER_00 … by first appearance."""
+    order: dict[str, str] = {}
+    for turn in turns:
+        order.setdefault(turn.speaker_id, f"SPEAKER_{len(order):02d}")
+    return tuple(replace(turn, speaker_id=order[turn.speaker_id]) for turn in turns)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording
-from gpu_jobs.diarize import SpeakerCount
+from gpu_jobs.diarize import SpeakerCount, numbered, turns_within
 from gpu_jobs.diarize.voices import at_most, second_look
 from gpu_jobs.transcribe import SecondsDone
 from shared.domain.errors import JobFailure
@@ -69,7 +68,7 @@ class MoonshineDiarizer:
                 raise JobFailure("engine_failed", "The speaker engine failed on this recording.") from error
         turns = second_look(recording, joined_turns(lines, recording.duration_seconds))
         most = (count.num_speakers or count.max_speakers) if count else None
-        return _numbered(at_most(recording, turns, most) if most else turns)
+        return numbered(at_most(recording, turns, most) if most else turns)
 
     def _run(self, recording: Recording, on_progress: SecondsDone) -> list[Any]:
         from moonshine_voice import ModelArch, Transcriber, get_model_path
@@ -109,17 +108,10 @@ def joined_turns(lines: Iterable[Any], duration_seconds: float) -> tuple[Turn, .
             turns[-1][1] = max(turns[-1][1], end)
         else:
             turns.append([start, end])
-    flat = sorted(
-        (start, min(end, duration_seconds), index)
+    flat = (
+        (start, end, str(index))
         for index, turns in joined.items()
         for start, end in turns
         if end - start >= MIN_TURN_SECONDS
     )
-    return tuple(Turn(start_seconds=start, end_seconds=end, speaker_id=str(index)) for start, end, index in flat)
-
-
-def _numbered(turns: Iterable[Turn]) -> tuple[Turn, ...]:
-    order: dict[str, str] = {}
-    for turn in turns:
-        order.setdefault(turn.speaker_id, f"SPEAKER_{len(order):02d}")
-    return tuple(replace(turn, speaker_id=order[turn.speaker_id]) for turn in turns)
+    return turns_within(flat, duration_seconds)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording
-from gpu_jobs.diarize import SpeakerCount
+from gpu_jobs.diarize import SpeakerCount, numbered, turns_within
 from gpu_jobs.transcribe import SecondsDone
 from shared.domain.errors import JobFailure
 from shared.domain.transcripts import Turn
@@ -65,7 +65,9 @@ class PyannoteDiarizer:
         with self._lock:
             found = self._run({"waveform": waveform, "sample_rate": SAMPLE_RATE_HZ}, hook=hook, **known)
         on_progress(recording.duration_seconds)
-        return _turns(found.speaker_diarization, recording.duration_seconds)
+        tracks = found.speaker_diarization.itertracks(yield_label=True)
+        spans = ((span.start, span.end, str(who)) for span, _, who in tracks)
+        return numbered(turns_within(spans, recording.duration_seconds))
 
     def _run(self, file: dict[str, Any], **options: Any) -> Any:
         """pyannote's answer. A device that runs out of memory gets half as many windows at once."""
@@ -129,18 +131,3 @@ def load_pipeline(settings: PyannoteSettings) -> Any:
             f"The speaker engine could not load '{Path(settings.model).name}'. Its terms must be accepted on the model "
             "hub, or PYANNOTE_MODEL must name a folder that holds the pipeline.",
         ) from error
-
-
-def _turns(annotation: Any, duration_seconds: float) -> tuple[Turn, ...]:
-    found = sorted(
-        (span.start, min(span.end, duration_seconds), str(who))
-        for span, _, who in annotation.itertracks(yield_label=True)
-    )
-    order: dict[str, str] = {}
-    for _, _, who in found:
-        order.setdefault(who, f"SPEAKER_{len(order):02d}")
-    return tuple(
-        Turn(start_seconds=max(0.0, start), end_seconds=end, speaker_id=order[who])
-        for start, end, who in found
-        if end > start
-    )

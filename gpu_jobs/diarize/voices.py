@@ -9,7 +9,7 @@ installs with moonshine-voice, 2 were wrong before and none is after; nothing ch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -97,24 +97,35 @@ def second_look(recording: Recording, turns: tuple[Turn, ...]) -> tuple[Turn, ..
 
 
 def at_most(recording: Recording, turns: tuple[Turn, ...], most: int) -> tuple[Turn, ...]:
-    """The turns of no more than ``most`` speakers: whoever says least is taken for whom they sound like most."""
+    """The turns of no more than ``most`` speakers: whoever says least is taken for whom they sound like most.
+
+    Where turns are too short to have a sound, that is whoever says most.
+    """
     speakers = {turn.speaker_id for turn in turns}
     if len(speakers) <= most:
         return turns
     cepstra = {speaker: _heard(recording, turns, speaker) for speaker in speakers}
     while len(cepstra) > most:
-        least = min(sorted(cepstra), key=lambda speaker: _talking_seconds(turns, speaker))
+        ranked = sorted(cepstra, key=lambda speaker: (_talking_seconds(turns, speaker), speaker))
+        least = ranked[0]
         frames = cepstra.pop(least)
-        prior = np.cov(np.concatenate([frames, *cepstra.values()]).T) + 1e-3 * np.eye(CEPSTRA)
-
-        def fit(speaker: str, frames: Array = frames, prior: Array = prior) -> float:
-            voice = _Moments.of(cepstra[speaker])
-            return _mean_loglikelihood(frames, *voice.gaussian(prior, PRIOR_FRAMES)) if voice.count else -np.inf
-
-        closest = max(sorted(cepstra), key=fit) if len(frames) else next(iter(sorted(cepstra)))
+        closest = _closest(frames, cepstra) or ranked[-1]
         turns = tuple(replace(t, speaker_id=closest) if t.speaker_id == least else t for t in turns)
         cepstra[closest] = np.concatenate([cepstra[closest], frames])
     return turns
+
+
+def _closest(frames: Array, cepstra: Mapping[str, Array]) -> str | None:
+    """Whose voice the frames fit best; None where they, or all the others, have none."""
+    known = {speaker: theirs for speaker, theirs in sorted(cepstra.items()) if len(theirs)}
+    if not known or not len(frames):
+        return None
+    prior = np.cov(np.concatenate([frames, *known.values()]).T) + 1e-3 * np.eye(CEPSTRA)
+
+    def fit(speaker: str) -> float:
+        return _mean_loglikelihood(frames, *_Moments.of(known[speaker]).gaussian(prior, PRIOR_FRAMES))
+
+    return max(known, key=fit)
 
 
 def _heard(recording: Recording, turns: Sequence[Turn], speaker: str) -> Array:

@@ -38,6 +38,11 @@ def said(text: str, start: float, end: float) -> Passage:
     return Passage(start_seconds=start, end_seconds=end, text=text, words=words)
 
 
+def untimed(text: str, start: float, end: float) -> Passage:
+    """As it comes from an engine that gives no times."""
+    return Passage(start_seconds=start, end_seconds=end, text=text)
+
+
 class Engine:
     """Gives what it was told to, or fails as it was told to; remembers the gaps it was asked about."""
 
@@ -101,6 +106,32 @@ def test_speech_without_words_is_listened_to_again_and_what_stays_lost_is_counte
     coverage = result.coverage
     assert (coverage.speech_seconds, coverage.retried_seconds, coverage.lost_seconds) == (20.0, 13.8, 5.6)
     assert coverage.covered_seconds == pytest.approx(14.4)
+
+
+@pytest.mark.parametrize(("invented", "covered_seconds"), [("— … —", 0.0), ("谢谢观看", 2.4)])
+def test_a_text_that_is_not_in_the_sound_covers_no_more_than_it_could_take(
+    invented: str, covered_seconds: float
+) -> None:
+    engine = Engine([untimed(invented, 0.0, SECONDS)])
+
+    coverage = work(engine).coverage
+
+    assert [(gap.start_seconds, gap.end_seconds) for gap in engine.gaps] == [(covered_seconds, SECONDS)]
+    assert (coverage.covered_seconds, coverage.lost_seconds) == (covered_seconds, SECONDS - covered_seconds)
+
+
+def test_what_a_second_try_finds_behind_such_a_text_keeps_its_time() -> None:
+    result = work(Engine([untimed("谢谢观看", 0.0, SECONDS)], again=[said("what was really said there", 4.0, 19.0)]))
+
+    assert text(result) == "谢谢观看 what was really said there"
+    assert result.passages[1].words[0].start_seconds == 4.0
+    assert result.coverage.lost_seconds == pytest.approx(1.2)
+
+
+def test_a_text_as_long_as_its_speech_covers_it_though_no_word_of_it_is_found() -> None:
+    coverage = work(Engine([untimed("谢谢观看 " * 10, 0.0, SECONDS)])).coverage
+
+    assert (coverage.covered_seconds, coverage.retried_seconds) == (SECONDS, 0.0)
 
 
 def test_words_the_second_try_is_unsure_of_stay_out() -> None:

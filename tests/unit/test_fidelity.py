@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +67,14 @@ def test_speech_without_words_is_a_gap_and_a_short_stretch_is_not() -> None:
     assert find_gaps([span(0, 3.0), span(5, 9), span(9.9, 11)], words) == (span(1.85, 3.0), span(5, 9))
     assert find_gaps([span(0, 2.5)], spoken("one two three").words) == ()
     assert find_gaps([], words) == ()
+
+
+def test_a_mark_that_nobody_found_in_the_sound_covers_no_speech() -> None:
+    mark = Word(text="—", start_seconds=2.0, end_seconds=2.0, aligned=False)
+    found = replace(mark, aligned=True)
+
+    assert find_gaps([span(1.0, 3.0)], [mark]) == (span(1.0, 3.0),)
+    assert find_gaps([span(1.0, 3.0)], [found]) == ()
 
 
 def test_new_words_stand_in_their_gap_and_no_old_word_changes() -> None:

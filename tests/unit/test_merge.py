@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
+from time import process_time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +85,45 @@ def test_a_word_between_turns_goes_to_the_nearer_one() -> None:
     )
 
     assert [word.speaker_id for word in words] == ["A", "B"]
+
+
+def test_words_after_a_long_turn_are_its_speaker_s_whoever_said_mhm_during_it() -> None:
+    turns = [turn("A", 0.0, 60.0), turn("B", 5.0, 5.4), turn("B", 64.0, 70.0)]
+
+    assert said_by([spoken("that is all folks.", 60.2, each=0.3)], turns) == [("A", "that is all folks.")]
+
+
+def test_one_turn_of_an_hour_does_not_make_every_word_look_at_all_turns() -> None:
+    words = [Word(text="so", start_seconds=0.4 * index, end_seconds=0.4 * index + 0.3) for index in range(20_000)]
+    turns = [turn("ABC"[index % 3], float(index), index + 0.8) for index in range(8_000)]
+
+    began = process_time()
+    assign_speakers(words, [*turns, turn("D", 0.0, 3_600.0)])
+
+    assert process_time() - began < 3.0  # a fifth of a second; with a look at each turn of that hour, eight
+
+
+@given(
+    turns=st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 30), st.integers(1, 9)), min_size=1, max_size=6),
+    start=st.integers(0, 40),
+    length=st.integers(0, 5),
+)
+def test_a_word_is_given_to_whom_a_look_at_every_turn_gives_it(
+    turns: list[tuple[str, int, int]], start: int, length: int
+) -> None:
+    end = start + length
+    covered: dict[str, set[int]] = {speaker: set() for speaker, _, _ in turns}
+    distance = dict.fromkeys(covered, math.inf)
+    for speaker, begin, lasts in turns:
+        covered[speaker] |= {second for second in range(start, end) if begin <= second < begin + lasts}
+        distance[speaker] = min(distance[speaker], max(begin - end, start - begin - lasts, 0))
+
+    heard = [turn(speaker, begin, begin + lasts) for speaker, begin, lasts in turns]
+    (word,) = assign_speakers([Word(text="so", start_seconds=start, end_seconds=end)], heard)
+
+    assert word.speaker_id is not None
+    assert len(covered[word.speaker_id]) == max(len(seconds) for seconds in covered.values())
+    assert distance[word.speaker_id] == min(distance.values())
 
 
 def test_words_without_any_turn_belong_to_one_speaker() -> None:

@@ -69,6 +69,9 @@ def test_what_has_no_sound_is_placed_between_its_neighbours_and_marked(aligner: 
     words = align(aligner, beckett, "Ever tried. — Ever failed. 你好 No matter. Try again. Fail again. Fail better. …")
 
     assert [word.text for word in words if not word.aligned] == ["—", "你好", "…"]
+    _, _, dash, ever, *_, better, dots = words
+    assert dash.start_seconds == dash.end_seconds == pytest.approx(ever.start_seconds)
+    assert dots.start_seconds == dots.end_seconds == better.end_seconds
 
 
 def test_a_text_that_does_not_fit_is_spread_over_the_speech(aligner: Aligner, beckett: Recording) -> None:
@@ -89,9 +92,25 @@ def test_an_empty_text_has_no_words(aligner: Aligner, beckett: Recording) -> Non
     assert aligner.align(passage, beckett, ()).words == ()
 
 
+def test_a_word_not_found_in_the_sound_is_put_where_there_is_speech(aligner: Aligner, beckett: Recording) -> None:
+    passage = Passage(start_seconds=0.0, end_seconds=9.9, text=TEXT.replace("tried.", "tried. 你好"))
+    speech = [Span(start_seconds=0.1, end_seconds=1.0), Span(start_seconds=1.5, end_seconds=9.9)]
+
+    _, tried, hello, ever, *_ = aligner.align(passage, beckett, speech).words
+
+    assert tried.end_seconds < hello.start_seconds == 1.5
+    assert hello.end_seconds == pytest.approx(ever.start_seconds)
+
+
 def test_spreading_leaves_out_the_silence_between_places() -> None:
     places = [Span(start_seconds=1.0, end_seconds=2.0), Span(start_seconds=5.0, end_seconds=6.0)]
 
-    words = spread_over(["aaaa", "bbbb"], places)
+    words = spread_over(["slippers", "slippery"], places)
 
     assert [(w.start_seconds, w.end_seconds) for w in words] == [(1.0, 2.0), (2.0, 6.0)]
+
+
+def test_words_are_drawn_no_longer_than_somebody_slow_would_and_marks_take_no_time() -> None:
+    words = spread_over(["well", "—", "B2", "你"], [Span(start_seconds=10.0, end_seconds=60.0)])
+
+    assert [(w.start_seconds, w.end_seconds) for w in words] == [(10.0, 10.8), (10.8, 10.8), (10.8, 11.8), (11.8, 12.3)]

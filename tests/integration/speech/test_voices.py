@@ -64,5 +64,18 @@ def test_whoever_is_one_too_many_is_taken_for_the_voice_they_have(endgame: Recor
     assert {turn.speaker_id for turn in at_most(endgame, split, 1)} == {NAGG}
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("longest_seconds", [0.02, 0.04, 2.0])
+def test_turns_too_short_to_have_a_sound_are_taken_for_whoever_says_most(
+    endgame: Recording, longest_seconds: float
+) -> None:
+    short = Turn(start_seconds=3.0, end_seconds=3.01, speaker_id="a")
+    other = Turn(start_seconds=5.0, end_seconds=5.015, speaker_id="b")
+    long = Turn(start_seconds=6.0, end_seconds=6.0 + longest_seconds, speaker_id="c")
+
+    assert [turn.speaker_id for turn in at_most(endgame, (short, other, long), 1)] == ["c", "c", "c"]
+    assert [turn.speaker_id for turn in at_most(endgame, (short, other, long), 2)] == ["c", "b", "c"]
+
+
 def test_no_turns_are_no_turns(endgame: Recording) -> None:
     assert second_look(endgame, ()) == ()
