@@ -83,7 +83,7 @@ class SpeechPipeline:
             speech = find_speech(recording)
             with SpeakerSearch(recording, speech, crew, options, progress, clock) as speakers_work:
                 turns = speakers_work.turns() or ()
-        return with_turns(base, turns, speakers_work.engine, clock.seconds)
+        return with_turns(base, turns, options, speakers_work.engine, clock.seconds)
 
     def summarize_again(self, base: Transcript, on_progress: OnProgress, shelf: ChunkShelf | None = None) -> Transcript:
         """``base`` with a new summary; its speakers keep their names. Raises whatever the summariser raises."""

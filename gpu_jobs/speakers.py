@@ -17,6 +17,9 @@ from gpu_jobs.progress import Progress
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Turn
 
+NUMBER_DOUBT = "The speaker engine could tell "
+"""How every warning about the number of speakers begins."""
+
 
 class SpeakerSearch:
     """Who speaks when: beside the transcription in a thread of its own, or when the turns are asked for."""
@@ -92,5 +95,5 @@ def doubts_about_number(options: TranscriptionOptions, turns: Sequence[Turn] | N
     most = options.num_speakers or options.max_speakers or found
     if not found or least <= found <= most:
         return []
-    asked = str(least) if found < least else str(most)
-    return [f"The speaker engine could tell {found} voices apart, not the {asked} that were asked for."]
+    asked = least if found < least else most
+    return [f"{NUMBER_DOUBT}{found} voice{'' if found == 1 else 's'} apart, not the {asked} asked for."]
