@@ -171,6 +171,7 @@ def transcribe_chunk(engines: ChunkEngines, bucket: Bucket, reader: RangeReader,
     known = shelf.get(order.name)
     if known is None:
         span = order.chunk.span
+        device = compute_device()  # asked first: a driver that hangs costs no finished work
         stretch = fetch_part(reader, prefix, span.start_seconds, span.end_seconds)
         try:
             result = work_on_part(engines, stretch, order, lambda _: None)
@@ -178,7 +179,7 @@ def transcribe_chunk(engines: ChunkEngines, bucket: Bucket, reader: RangeReader,
             if may_work_elsewhere(failure):
                 raise
             return {"failure": [failure.code, failure.message]}
-        used = {f"{part}@{compute_device()}": seconds for part, seconds in result.compute_seconds.items()}
+        used = {f"{part}@{device}": seconds for part, seconds in result.compute_seconds.items()}
         known = replace(result, compute_seconds=used).to_values()
         shelf.put(order.name, known)
     return {"name": order.name, "result": known}

@@ -22,7 +22,6 @@ from gpu_jobs.chunk_work import ChunkEngines
 from gpu_jobs.chunks import Span
 from gpu_jobs.cloud import Fleet, crew_of
 from gpu_jobs.crew import Crew
-from gpu_jobs.devices import device_of
 from gpu_jobs.diarize import SpeakerCount
 from gpu_jobs.engines import EngineSet, EngineSettings, build_chunk_engines, build_engines
 from gpu_jobs.fanout import ChunkFailed
@@ -37,6 +36,7 @@ from shared.domain.errors import JobFailure
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Transcript, Turn
 from tests.data.recordings import BECKETT
+from tests.drivers import driver
 
 PREFIX = "work/acc/job/"
 SETTINGS = EngineSettings(cpu_threads=1)
@@ -182,6 +182,13 @@ def test_an_order_that_comes_twice_is_answered_from_the_shelf(elsewhere: Elsewhe
     assert elsewhere.bucket.get(key) == before
 
 
+def test_a_driver_that_fails_costs_no_work(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    with driver(tmp_path, "exit 9"):
+        found = transcribe(elsewhere, diarization=False)
+    assert found.segments
+    assert "transcribing@unknown" in found.compute_seconds
+
+
 def test_a_damaged_result_is_worked_for_again(elsewhere: Elsewhere) -> None:
     shelf = BucketShelf(elsewhere.bucket, PREFIX)
     elsewhere.bucket.put(shelf.key("x"), b"half a gz", "application/gzip")
@@ -258,13 +265,6 @@ def test_sixteen_bits_are_enough(elsewhere: Elsewhere) -> None:
     part = remote.fetch_part(elsewhere.reader, PREFIX, 0.25, 0.75)
 
     assert np.max(np.abs(part.samples - recording.samples[4_000:12_000])) < 1e-4
-
-
-def test_the_drivers_names_are_the_price_tables() -> None:
-    assert device_of("NVIDIA L4") == "L4"
-    assert device_of("NVIDIA A100-SXM4-80GB") == "A100-80GB"
-    assert device_of("NVIDIA L40S\n") == "L40S"
-    assert device_of("") == "cpu"
 
 
 def test_weights_are_fetched_once_and_again_where_a_fetch_broke_off(tmp_path: Path) -> None:
