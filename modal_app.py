@@ -112,7 +112,7 @@ class Listener:
     enable_memory_snapshot=True,
     **RULES,
 )
-def diarize(prefix: str, count: dict[str, int | None]) -> list[dict[str, object]]:
+def diarize(prefix: str, count: dict[str, int | None]) -> dict[str, object]:
     """The speakers of a whole recording."""
     from gpu_jobs import cloud
 

@@ -97,10 +97,10 @@ def choose_language(prefix: str, values: Values) -> Values:
     """On a GPU: the language of a recording."""
     services = _services()
     with _logged("choose_language", prefix):
-        return remote.choose_language(_chunk_engines(), services.upload_bucket, prefix, values)
+        return remote.choose_language(_chunk_engines(), services.bucket, services.upload_bucket, prefix, values)
 
 
-def diarize(prefix: str, values: Values) -> list[Values]:
+def diarize(prefix: str, values: Values) -> Values:
     """On a GPU: the speakers of a recording."""
     services = _services()
     with _logged("diarize", prefix):

@@ -54,7 +54,7 @@ class Calls:
 
     transcribe: Callable[[str, Values], Values]
     choose_language: Callable[[str, Values], Values]
-    diarize: Callable[[str, Values], list[Values]]
+    diarize: Callable[[str, Values], Values]
 
 
 class RemoteChunks:
@@ -74,20 +74,18 @@ class RemoteChunks:
         self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
     ) -> LanguageChoice:
         """By a machine that has the model, once for the job however often it is run."""
-        name = f"language-{options.model.value}-{options.language or 'any'}"
-        values = self._shelf.get(name)
+        asked = {
+            "model": options.model.value,
+            "language": options.language,
+            "windows": [
+                [window.start_seconds, min(window.end_seconds, recording.duration_seconds)]
+                for window in language_windows(speech)
+            ],
+        }
+        values = self._shelf.get(_language_name(asked))
         if values is None:
             publish(recording, self._bucket, self._shelf)
-            asked = {
-                "model": options.model.value,
-                "language": options.language,
-                "windows": [
-                    [window.start_seconds, min(window.end_seconds, recording.duration_seconds)]
-                    for window in language_windows(speech)
-                ],
-            }
             values = _or_failure(self._calls.choose_language(self._shelf.prefix, asked))
-            self._shelf.put(name, values)
         return LanguageChoice(**values)
 
     def run(
@@ -131,12 +129,10 @@ class RemoteDiarizer:
     ) -> tuple[Turn, ...]:
         """Once for the job, however often it is run."""
         asked = asdict(count or SpeakerCount())
-        name = "speakers-" + "-".join(str(value) for value in asked.values())
-        values = self._shelf.get(name)
+        values = self._shelf.get(_speakers_name(asked))
         if values is None:
             publish(recording, self._bucket, self._shelf)
-            values = {"turns": self._calls.diarize(self._shelf.prefix, asked)}
-            self._shelf.put(name, values)
+            values = self._calls.diarize(self._shelf.prefix, asked)
         on_progress(recording.duration_seconds)
         return tuple(Turn(**turn) for turn in values["turns"])
 
@@ -185,8 +181,15 @@ def transcribe_chunk(engines: ChunkEngines, bucket: Bucket, reader: RangeReader,
     return {"name": order.name, "result": known}
 
 
-def choose_language(engines: ChunkEngines, reader: RangeReader, prefix: str, values: Values) -> Values:
-    """Decide the language where the engine is, by the asked windows of the recording and nothing else of it."""
+def choose_language(engines: ChunkEngines, bucket: Bucket, reader: RangeReader, prefix: str, values: Values) -> Values:
+    """Decide the language where the engine is, by the asked windows of the recording and nothing else of it.
+
+    As with an order, what is there already is the answer, and what the customer must be told is in it.
+    """
+    shelf, name = BucketShelf(bucket, prefix), _language_name(values)
+    known = shelf.get(name)
+    if known is not None:
+        return known
     parts = [fetch_part(reader, prefix, start, end).samples for start, end in values["windows"]]
     length = round(WINDOW_SECONDS * SAMPLE_RATE_HZ)
     recording = Recording(samples=np.concatenate([np.pad(part, (0, max(0, length - len(part)))) for part in parts]))
@@ -196,15 +199,22 @@ def choose_language(engines: ChunkEngines, reader: RangeReader, prefix: str, val
     ]
     options = TranscriptionOptions(model=Model(values["model"]), language=values["language"])
     try:
-        return asdict(engines.transcriber.choose_language(recording, speech, options))
+        choice = engines.transcriber.choose_language(recording, speech, options)
     except JobFailure as failure:
         if may_work_elsewhere(failure):
             raise
         return {"failure": [failure.code, failure.message]}
+    known = asdict(choice)
+    shelf.put(name, known)
+    return known
 
 
-def diarize(diarizer: Diarizer, bucket: Bucket, prefix: str, values: Values) -> list[Values]:
-    """Find the speakers of the whole recording where the engine is."""
+def diarize(diarizer: Diarizer, bucket: Bucket, prefix: str, values: Values) -> Values:
+    """Find the speakers of the whole recording where the engine is. An answer that is there already is the answer."""
+    shelf, name = BucketShelf(bucket, prefix), _speakers_name(values)
+    known = shelf.get(name)
+    if known is not None:
+        return known
     with tempfile.TemporaryDirectory() as folder:
         raw, file = Path(folder) / "raw", Path(folder) / "samples"
         bucket.download(f"{prefix}{AUDIO}", raw)
@@ -212,7 +222,9 @@ def diarize(diarizer: Diarizer, bucket: Bucket, prefix: str, values: Values) -> 
             while block := source.read(SAMPLE_BYTES * SAMPLE_RATE_HZ * 60):
                 target.write(_as_samples(block).tobytes())
         turns = diarizer.diarize(open_decoded(file), lambda _: None, SpeakerCount(**values))
-    return [asdict(turn) for turn in turns]
+    known = {"turns": [asdict(turn) for turn in turns]}
+    shelf.put(name, known)
+    return known
 
 
 def fetch_part(reader: RangeReader, prefix: str, start_seconds: float, end_seconds: float) -> Recording:
@@ -226,6 +238,14 @@ def size_of(bucket: Bucket, prefix: str) -> int:
     """Bytes of the published recording; 0 where there is none."""
     key = f"{prefix}{AUDIO}"
     return next((found.size_bytes for found in bucket.find(key) if found.key == key), 0)
+
+
+def _language_name(asked: Values) -> str:
+    return f"language-{asked['model']}-{asked['language'] or 'any'}"
+
+
+def _speakers_name(asked: Values) -> str:
+    return "speakers-" + "-".join(str(value) for value in asked.values())
 
 
 def _as_samples(body: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:

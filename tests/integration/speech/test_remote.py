@@ -73,9 +73,10 @@ class Elsewhere:
             self.at_once -= 1
 
     def choose_language(self, prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-        return remote.choose_language(self.engines, self.reader, prefix, values)
+        self.orders.append("language")
+        return remote.choose_language(self.engines, self.bucket, self.reader, prefix, values)
 
-    def diarize(self, prefix: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    def diarize(self, prefix: str, values: dict[str, Any]) -> dict[str, Any]:
         self.orders.append("speakers")
         return remote.diarize(OneVoice(), self.bucket, prefix, values)
 
@@ -136,6 +137,37 @@ def test_a_run_again_does_nothing_again(elsewhere: Elsewhere) -> None:
     assert elsewhere.orders == done
     assert {found.key for found in elsewhere.bucket.find(PREFIX)} == objects
     assert f"{PREFIX}{AUDIO}" in objects
+
+
+@pytest.mark.parametrize("part", ["choose_language", "diarize"])
+def test_what_was_found_for_a_run_that_died_meanwhile_is_not_worked_for_again(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    find = getattr(elsewhere, part)
+
+    def find_for_the_dead(prefix: str, values: dict[str, Any]) -> None:
+        find(prefix, values)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(elsewhere, part, find_for_the_dead)
+        with pytest.raises(KeyboardInterrupt):
+            transcribe(elsewhere)
+    elsewhere.orders.clear()
+
+    assert transcribe(elsewhere).speakers
+    assert {"choose_language": "language", "diarize": "speakers"}[part] not in elsewhere.orders
+
+
+def test_an_order_for_speakers_that_comes_twice_is_answered_from_the_shelf(elsewhere: Elsewhere) -> None:
+    transcribe(elsewhere)
+
+    def broken(*_: object) -> None:
+        raise AssertionError("the speakers are known")
+
+    voices: Any = SimpleNamespace(diarize=broken)
+    again = remote.diarize(voices, elsewhere.bucket, PREFIX, asdict(SpeakerCount()))
+    assert [turn["speaker_id"] for turn in again["turns"]] == ["SPEAKER_00"]
 
 
 def test_a_stage_run_again_calls_no_machine_for_the_words(elsewhere: Elsewhere) -> None:
@@ -201,7 +233,7 @@ def test_a_chunk_that_fails_on_every_machine_fails_the_run_and_leaves_the_others
 
     with pytest.raises(ChunkFailed):
         transcribe(elsewhere, diarization=False)
-    assert elsewhere.orders == ["0"]  # nobody begins a chunk of a recording that is lost
+    assert elsewhere.orders == ["language", "0"]  # nobody begins a chunk of a recording that is lost
 
 
 @pytest.mark.parametrize("reason", [RuntimeError("CUDA error"), KeyboardInterrupt()])
@@ -209,10 +241,10 @@ def test_a_run_that_ends_badly_does_not_wait_for_the_speakers(elsewhere: Elsewhe
     """A machine that is taken away has half a minute left, to say so."""
     let_go, heard = threading.Event(), threading.Event()
 
-    def slowly(*_: object) -> list[dict[str, Any]]:
+    def slowly(*_: object) -> dict[str, Any]:
         let_go.wait(60)
         heard.set()
-        return []
+        return {"turns": []}
 
     elsewhere.diarize = slowly  # type: ignore[method-assign,assignment]
     elsewhere.broken = reason
