@@ -80,21 +80,22 @@ class SpeechPipeline:
         clock, crew = Stopwatch(), self._crew_for(shelf or NoShelf())
         with self._decoded(path, clock) as recording:
             progress = Progress({"diarizing": 1.0}, recording.duration_seconds, on_progress)
-            speech = find_speech(recording)
+            with clock.timing("finding_speech"):
+                speech = find_speech(recording)
             with SpeakerSearch(recording, speech, crew, options, progress, clock) as speakers_work:
                 turns = speakers_work.turns() or ()
-        return with_turns(base, turns, options, speakers_work.engine, clock.seconds)
+        return with_turns(base, turns, options, speakers_work.engine, crew.seconds(clock))
 
     def summarize_again(self, base: Transcript, on_progress: OnProgress, shelf: ChunkShelf | None = None) -> Transcript:
         """``base`` with a new summary; its speakers keep their names. Raises whatever the summariser raises."""
         clock, crew = Stopwatch(), self._crew_for(shelf or NoShelf())
         progress = Progress({"summarizing": 1.0}, base.duration_seconds, on_progress)
         progress.of("summarizing")(0.0)
-        with clock.timing("summarizing"):
+        with crew.timing(clock, "summarizing"):
             notes = crew.engines.summarizer.summarize(base.segments, base.language)
         progress.finish("summarizing")
         summary = None if notes is None else notes.summary
-        return with_summary(base, summary, crew.engines.summarizer.engine, clock.seconds)
+        return with_summary(base, summary, crew.engines.summarizer.engine, crew.seconds(clock))
 
     def _crew_for(self, shelf: ChunkShelf) -> Crew:
         crew = self._crew(shelf) if callable(self._crew) else self._crew
@@ -139,7 +140,7 @@ def transcribe_recording(
     warnings = [*recording.warnings, *spoken.warnings, *doubts_about_number(options, turns)]
     summary = None
     if options.summary:
-        with clock.timing("summarizing"):
+        with crew.timing(clock, "summarizing"):
             summary, speakers = _summarize(segments, speakers, spoken.language, crew, progress, warnings)
     return Transcript(
         duration_seconds=round(recording.duration_seconds, 3),
@@ -154,7 +155,7 @@ def transcribe_recording(
         speakers=speakers,
         summary=summary,
         warnings=tuple(warnings),
-        compute_seconds=clock.seconds,
+        compute_seconds=crew.seconds(clock),
         coverage=spoken.coverage,
         language_confidence=spoken.language_confidence,
         plan=_with_time_taken(_work_plan(recording, options, crew), clock),
@@ -202,15 +203,14 @@ def _transcribe(
     """Decide the language, plan, have every chunk transcribed, merge."""
     transcriber = crew.engines.transcriber
     engine = transcriber.engine(options)
-    with run.clock.timing("choosing_language"):
+    with crew.timing(run.clock, "choosing_language"):
         choice = crew.chunks.choose_language(recording, speech, options) if speech else _asked_language(options, crew)
     asked = replace(options, language=choice.language)
     duration = recording.duration_seconds
     chunks = plan_chunks(speech, duration, transcriber.windows, crew.chunks.chunk_seconds(duration, options))
     orders = [ChunkOrder(chunk=chunk, options=asked, engine=engine) for chunk in chunks]
     results = run_orders(crew.chunks, run.shelf, recording, orders, progress.of("transcribing"))
-    for part, seconds in total_seconds(results).items():
-        run.clock.seconds[part] = round(run.clock.seconds.get(part, 0.0) + seconds, 3)
+    run.clock.add(total_seconds(results))
     passages = merge_results(results, [chunk.span for chunk in chunks])
     return _Spoken(
         engine=engine,

@@ -17,13 +17,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording, open_decoded
-from gpu_jobs.chunk_work import ChunkEngines, work_on_part
+from gpu_jobs.chunk_work import ChunkEngines, Stopwatch, work_on_part
 from gpu_jobs.chunks import Span
 from gpu_jobs.devices import compute_device
 from gpu_jobs.diarize import Diarizer, SpeakerCount
 from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, OnResult, may_work_elsewhere
 from gpu_jobs.planner import Plan
 from gpu_jobs.shelf import BucketShelf
+from gpu_jobs.summarize.llm import Complete
 from gpu_jobs.transcribe import LanguageChoice, SecondsDone
 from gpu_jobs.transcribe.language import WINDOW_SECONDS, language_windows
 from shared.adapters.s3 import Bucket
@@ -35,6 +36,7 @@ SAMPLE_BYTES = 2
 BLOCK_SECONDS = 60.0
 AUDIO = "audio.s16le"
 TICK_SECONDS = 1.0  # how soon a run notices that it must stop
+ANSWER_FORMAT = 2  # counts up when the language or the speakers are kept with other fields
 _PUBLISHING = threading.Lock()
 
 Values = dict[str, Any]
@@ -50,7 +52,10 @@ class RangeReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """How to reach the other machines. Each takes the job's prefix and the order's values, and waits for the answer."""
+    """How to reach the other machines. Each takes the job's prefix and the order's values, and waits for the answer.
+
+    The answers say what they took, in ``compute_seconds``: seconds of work by ``part@device``.
+    """
 
     transcribe: Callable[[str, Values], Values]
     choose_language: Callable[[str, Values], Values]
@@ -58,9 +63,10 @@ class Calls:
 
 
 class RemoteChunks:
-    """The ChunkRunner whose workers are elsewhere."""
+    """The ChunkRunner whose workers are elsewhere; what choosing the language took is added to ``elsewhere``."""
 
-    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, plan: Plan) -> None:
+    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, plan: Plan, elsewhere: Stopwatch) -> None:
+        self._elsewhere = elsewhere
         self._calls = calls
         self._shelf = shelf
         self._bucket = bucket
@@ -86,7 +92,8 @@ class RemoteChunks:
         if values is None:
             publish(recording, self._bucket, self._shelf)
             values = _or_failure(self._calls.choose_language(self._shelf.prefix, asked))
-        return LanguageChoice(**values)
+        self._elsewhere.add(values["compute_seconds"])
+        return LanguageChoice(language=values["language"], confidence=values["confidence"])
 
     def run(
         self, recording: Recording, orders: Sequence[ChunkOrder], on_result: OnResult, on_progress: SecondsDone
@@ -116,12 +123,16 @@ class RemoteChunks:
 
 
 class RemoteDiarizer:
-    """The Diarizer that is elsewhere; it works on the whole recording while the chunks are transcribed."""
+    """The Diarizer that is elsewhere; it works on the whole recording while the chunks are transcribed.
+
+    What that took is added to ``elsewhere``.
+    """
 
     weight = 0.1
 
-    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, engine: str) -> None:
+    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, engine: str, elsewhere: Stopwatch) -> None:
         self._calls, self._shelf, self._bucket = calls, shelf, bucket
+        self._elsewhere = elsewhere
         self.engine = engine
 
     def diarize(
@@ -133,6 +144,7 @@ class RemoteDiarizer:
         if values is None:
             publish(recording, self._bucket, self._shelf)
             values = self._calls.diarize(self._shelf.prefix, asked)
+        self._elsewhere.add(values["compute_seconds"])
         on_progress(recording.duration_seconds)
         return tuple(Turn(**turn) for turn in values["turns"])
 
@@ -198,13 +210,15 @@ def choose_language(engines: ChunkEngines, bucket: Bucket, reader: RangeReader, 
         for number in range(len(parts))
     ]
     options = TranscriptionOptions(model=Model(values["model"]), language=values["language"])
+    device, clock = compute_device(), Stopwatch()
     try:
-        choice = engines.transcriber.choose_language(recording, speech, options)
+        with clock.timing(f"choosing_language@{device}"):
+            choice = engines.transcriber.choose_language(recording, speech, options)
     except JobFailure as failure:
         if may_work_elsewhere(failure):
             raise
         return {"failure": [failure.code, failure.message]}
-    known = asdict(choice)
+    known = asdict(choice) | {"compute_seconds": clock.seconds}
     shelf.put(name, known)
     return known
 
@@ -215,16 +229,26 @@ def diarize(diarizer: Diarizer, bucket: Bucket, prefix: str, values: Values) -> 
     known = shelf.get(name)
     if known is not None:
         return known
+    device, clock = compute_device(), Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         raw, file = Path(folder) / "raw", Path(folder) / "samples"
         bucket.download(f"{prefix}{AUDIO}", raw)
         with raw.open("rb") as source, file.open("wb") as target:
             while block := source.read(SAMPLE_BYTES * SAMPLE_RATE_HZ * 60):
                 target.write(_as_samples(block).tobytes())
-        turns = diarizer.diarize(open_decoded(file), lambda _: None, SpeakerCount(**values))
-    known = {"turns": [asdict(turn) for turn in turns]}
+        with clock.timing(f"diarizing@{device}"):
+            turns = diarizer.diarize(open_decoded(file), lambda _: None, SpeakerCount(**values))
+    known = {"turns": [asdict(turn) for turn in turns], "compute_seconds": clock.seconds}
     shelf.put(name, known)
     return known
+
+
+def summarise(load: Callable[[], Complete], messages: list[dict[str, str]]) -> Values:
+    """The language model's answer, where the model is. Loading is work, as it is with the other engines."""
+    device, clock = compute_device(), Stopwatch()
+    with clock.timing(f"summarizing@{device}"):
+        answer = load()(messages)
+    return {"answer": answer, "compute_seconds": clock.seconds}
 
 
 def fetch_part(reader: RangeReader, prefix: str, start_seconds: float, end_seconds: float) -> Recording:
@@ -241,11 +265,11 @@ def size_of(bucket: Bucket, prefix: str) -> int:
 
 
 def _language_name(asked: Values) -> str:
-    return f"language-{asked['model']}-{asked['language'] or 'any'}"
+    return f"language{ANSWER_FORMAT}-{asked['model']}-{asked['language'] or 'any'}"
 
 
 def _speakers_name(asked: Values) -> str:
-    return "speakers-" + "-".join(str(value) for value in asked.values())
+    return f"speakers{ANSWER_FORMAT}-" + "-".join(str(value) for value in asked.values())
 
 
 def _as_samples(body: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:

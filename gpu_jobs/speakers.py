@@ -71,10 +71,11 @@ class SpeakerSearch:
         with self._clock.timing("diarizing"):
             report(0.0)
             turns = self._turns_of_channels()
-            if turns is None:
+        if turns is None:
+            with self._crew.timing(self._clock, "diarizing"):
                 diarizer = self._crew.engines.diarizer
                 turns = diarizer.diarize(self._recording, report, self._count) if self._speech else ()
-            self._progress.finish("diarizing")
+        self._progress.finish("diarizing")
         return turns
 
     def _turns_of_channels(self) -> tuple[Turn, ...] | None:

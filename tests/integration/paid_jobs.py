@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from gpu_jobs.progress import OnProgress
 from gpu_jobs.rebuild import with_summary, with_turns
-from gpu_jobs.run import RunEnd, Worker, run_job
+from gpu_jobs.run import Pipeline, RunEnd, Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.jobs import Run
@@ -95,10 +95,15 @@ def submit(
 
 def work(cloud: Cloud, job_id: str, real_seconds: float) -> RunEnd:
     """Dispatch the job and do its work."""
+    return work_by(Engine(real_seconds), cloud, job_id)
+
+
+def work_by(pipeline: Pipeline, cloud: Cloud, job_id: str) -> RunEnd:
+    """The same, by other engines."""
     services = cloud.services("SweepFunction")
     services.jobs.dispatch(JobId(job_id))
     run = Run(job_id=JobId(job_id), attempt_id=_attempt_of(services, job_id), run_token="run")
-    return run_job(Worker(services=services, pipeline=Engine(real_seconds), stop=threading.Event()), run)
+    return run_job(Worker(services=services, pipeline=pipeline, stop=threading.Event()), run)
 
 
 def _attempt_of(services: Services, job_id: str) -> AttemptId:
