@@ -70,7 +70,11 @@ class OwnProcess:
         return self._chunk_seconds
 
     def choose_language(
-        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
+        self,
+        recording: Recording,
+        speech: Sequence[Span],
+        options: TranscriptionOptions,
+        on_progress: SecondsDone,  # noqa: ARG002 - nobody is waited for
     ) -> LanguageChoice:
         """By the engine of this process."""
         return self._engines.transcriber.choose_language(recording, speech, options)

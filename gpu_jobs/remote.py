@@ -23,6 +23,7 @@ from gpu_jobs.devices import compute_device
 from gpu_jobs.diarize import Diarizer, SpeakerCount
 from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, OnResult, may_work_elsewhere
 from gpu_jobs.planner import Plan
+from gpu_jobs.progress import TICK_SECONDS, do_beside
 from gpu_jobs.shelf import BucketShelf
 from gpu_jobs.summarize.llm import Complete
 from gpu_jobs.transcribe import LanguageChoice, SecondsDone
@@ -35,7 +36,6 @@ from shared.domain.transcripts import Turn
 SAMPLE_BYTES = 2
 BLOCK_SECONDS = 60.0
 AUDIO = "audio.s16le"
-TICK_SECONDS = 1.0  # how soon a run notices that it must stop
 ANSWER_FORMAT = 2  # counts up when the language or the speakers are kept with other fields
 _PUBLISHING = threading.Lock()
 
@@ -77,7 +77,7 @@ class RemoteChunks:
         return self._plan(duration_seconds, options).chunk_seconds
 
     def choose_language(
-        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
+        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions, on_progress: SecondsDone
     ) -> LanguageChoice:
         """By a machine that has the model, once for the job however often it is run."""
         asked = {
@@ -91,7 +91,8 @@ class RemoteChunks:
         values = self._shelf.get(_language_name(asked))
         if values is None:
             publish(recording, self._bucket, self._shelf)
-            values = _or_failure(self._calls.choose_language(self._shelf.prefix, asked))
+            choice = do_beside(lambda: self._calls.choose_language(self._shelf.prefix, asked), lambda: on_progress(0.0))
+            values = _or_failure(choice.result())
         self._elsewhere.add(values["compute_seconds"])
         return LanguageChoice(language=values["language"], confidence=values["confidence"])
 

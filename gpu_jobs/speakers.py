@@ -13,7 +13,7 @@ from gpu_jobs.chunk_work import Stopwatch
 from gpu_jobs.chunks import Span
 from gpu_jobs.crew import Crew
 from gpu_jobs.diarize import SpeakerCount
-from gpu_jobs.progress import Progress
+from gpu_jobs.progress import Progress, wait_for
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Turn
 
@@ -55,10 +55,12 @@ class SpeakerSearch:
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
     def turns(self) -> tuple[Turn, ...] | None:
-        """The turns, or None where nobody asked for them."""
+        """The turns, or None where nobody asked for them. Raises what the search and the progress hook raise."""
         if not self._options.diarization:
             return None
-        return self._future.result() if self._future else self._diarize()
+        if self._future is None:
+            return self._diarize()
+        return wait_for(self._future, lambda: self._progress.of("diarizing")(0.0)).result()
 
     def _diarize(self) -> tuple[Turn, ...]:
         on_progress = self._progress.of("diarizing")

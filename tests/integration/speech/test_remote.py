@@ -211,6 +211,63 @@ def test_a_run_that_ends_badly_does_not_wait_for_the_speakers(elsewhere: Elsewhe
     assert heard.wait(60)  # the thread ends by itself
 
 
+class Stop(Exception):
+    """The job was cancelled."""
+
+
+class Queue:
+    """A call that waits for a machine until it is let go, and the hook of a run that is stopped meanwhile."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._asked, self._let_go = threading.Event(), threading.Event()
+        self._signs = 0
+
+    def __enter__(self) -> Queue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._let_go.set()
+
+    def call(self, *_: object) -> None:
+        self._asked.set()
+        self._let_go.wait(15)
+        raise AssertionError("the run should have been stopped by now")
+
+    def on_progress(self, stage: str, completed_seconds: float, total_seconds: float) -> None:
+        self._signs += stage == self._stage and self._asked.is_set()
+        if self._signs == 2:
+            raise Stop
+
+
+@pytest.mark.parametrize(
+    ("part", "stage"), [("choose_language", "transcribing"), ("diarize", "diarizing"), ("summarise", "summarizing")]
+)
+def test_a_run_that_waits_for_a_machine_gives_signs_of_life_and_notices_that_it_must_stop(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, part: str, stage: str
+) -> None:
+    options = TranscriptionOptions(diarization=part == "diarize", summary=part == "summarise")
+    shelf = BucketShelf(elsewhere.bucket, PREFIX)
+    with Queue(stage) as queue:
+        monkeypatch.setattr(elsewhere, part, queue.call)
+        with pytest.raises(Stop):
+            SpeechPipeline(elsewhere.crew).transcribe(BECKETT, options, queue.on_progress, shelf)
+
+
+def test_a_stage_run_again_notices_too_that_it_must_stop(elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = transcribe(elsewhere, diarization=False)
+    pipeline, shelf = SpeechPipeline(elsewhere.crew), BucketShelf(elsewhere.bucket, "work/acc/again/")
+    options = TranscriptionOptions(diarization=True)
+    with Queue("diarizing") as queue:
+        monkeypatch.setattr(elsewhere, "diarize", queue.call)
+        with pytest.raises(Stop):
+            pipeline.diarize_again(BECKETT, base, options, queue.on_progress, shelf)
+    with Queue("summarizing") as queue:
+        monkeypatch.setattr(elsewhere, "summarise", queue.call)
+        with pytest.raises(Stop):
+            pipeline.summarize_again(base, queue.on_progress, shelf)
+
+
 def test_an_engines_failure_is_raised_for_the_platform_to_try_elsewhere_and_keeps_its_message(
     elsewhere: Elsewhere,
 ) -> None:
@@ -284,5 +341,5 @@ def test_the_language_is_decided_from_a_few_windows_of_a_long_recording(elsewher
 
     elsewhere.reader.read = counted  # type: ignore[method-assign]
     speech = [Span(start_seconds=100.0 * n, end_seconds=100.0 * n + 80.0) for n in range(36)]
-    assert crew.chunks.choose_language(hour, speech, TranscriptionOptions()).language == "en"
+    assert crew.chunks.choose_language(hour, speech, TranscriptionOptions(), lambda _: None).language == "en"
     assert reads == [30 * 16_000 * 2] * 7, "seven windows of thirty seconds, of an hour"
