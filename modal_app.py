@@ -112,7 +112,7 @@ class Listener:
     enable_memory_snapshot=True,
     **RULES,
 )
-def diarize(prefix: str, count: dict[str, int | None]) -> list[dict[str, object]]:
+def diarize(prefix: str, count: dict[str, int | None]) -> dict[str, object]:
     """The speakers of a whole recording."""
     from gpu_jobs import cloud
 
@@ -129,11 +129,11 @@ def diarize(prefix: str, count: dict[str, int | None]) -> list[dict[str, object]
     max_containers=2,
     retries=RETRIES,
 )
-def summarise(messages: list[dict[str, str]]) -> str:
+def summarise(messages: list[dict[str, str]]) -> dict[str, object]:
     """The language model's answer."""
-    from gpu_jobs.summarize.vllm import loaded
+    from gpu_jobs import cloud
 
-    return loaded(Path(WEIGHTS_DIR, LANGUAGE_MODEL))(messages)
+    return cloud.summarise(Path(WEIGHTS_DIR, LANGUAGE_MODEL), messages)
 
 
 @app.function(
@@ -155,7 +155,7 @@ def run_job(job_id: str, attempt_id: str) -> str:
     words = Listener()
     fleet = cloud.Fleet(
         calls=Calls(words.transcribe_chunk.remote, words.choose_language.remote, diarize.remote),
-        complete=summarise.remote,
+        summarise=summarise.remote,
         llm=LANGUAGE_MODEL,
         diarizer=f"pyannote:{SPEAKER_MODEL}",
         gpu=PLANNED_GPU,

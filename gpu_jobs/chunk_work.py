@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -43,7 +43,12 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.seconds[part] = round(self.seconds.get(part, 0.0) + time.perf_counter() - began, 3)
+            self.add({part: time.perf_counter() - began})
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add what was timed already, by part."""
+        for part, more in seconds.items():
+            self.seconds[part] = round(self.seconds.get(part, 0.0) + more, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,11 @@ class OwnProcess:
         return self._chunk_seconds
 
     def choose_language(
-        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
+        self,
+        recording: Recording,
+        speech: Sequence[Span],
+        options: TranscriptionOptions,
+        on_progress: SecondsDone,  # noqa: ARG002 - nobody is waited for
     ) -> LanguageChoice:
         """By the engine of this process."""
         return self._engines.transcriber.choose_language(recording, speech, options)

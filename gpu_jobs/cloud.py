@@ -8,13 +8,13 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from gpu_jobs import remote
-from gpu_jobs.chunk_work import ChunkEngines
+from gpu_jobs.chunk_work import ChunkEngines, Stopwatch
 from gpu_jobs.crew import Crew
 from gpu_jobs.diarize import Diarizer
 from gpu_jobs.engines import EngineSet, build_chunk_engines, build_diarizer, build_engines, read_engine_settings
@@ -25,7 +25,7 @@ from gpu_jobs.remote import Calls, RemoteChunks, RemoteDiarizer, Values
 from gpu_jobs.run import Worker
 from gpu_jobs.run import run_job as run
 from gpu_jobs.shelf import BucketShelf
-from gpu_jobs.summarize.llm import Complete, LlmSummarizer
+from gpu_jobs.summarize.llm import LlmSummarizer
 from shared import logs
 from shared.adapters.modal_identity import lend_identity
 from shared.bootstrap import Services, bootstrap
@@ -42,7 +42,7 @@ class Fleet:
     """The other machines, and how many of which GPU there may be."""
 
     calls: Calls
-    complete: Complete
+    summarise: Callable[[list[dict[str, str]]], Values]
     llm: str
     diarizer: str
     gpu: str
@@ -66,22 +66,28 @@ def crew_of(fleet: Fleet, services: Services, engines: EngineSet, shelf: ChunkSh
     """Everything heavy is done elsewhere."""
     if not isinstance(shelf, BucketShelf):
         raise TypeError("machines elsewhere need a shelf in the bucket")
-    bucket = services.bucket
+    bucket, elsewhere = services.bucket, Stopwatch()
 
     def plan(duration_seconds: float, options: TranscriptionOptions) -> FleetPlan:
         speakers = GPUS[fleet.speakers_gpu] if options.diarization else None
         return plan_fleet(duration_seconds, GPUS[fleet.gpu], fleet.max_gpus, speakers=speakers)
 
+    def complete(messages: list[dict[str, str]]) -> str:
+        values = fleet.summarise(messages)
+        elsewhere.add(values["compute_seconds"])
+        return str(values["answer"])
+
     return Crew(
         engines=EngineSet(
             transcriber=engines.transcriber,
             aligner=engines.aligner,
-            diarizer=RemoteDiarizer(fleet.calls, shelf, bucket, fleet.diarizer),
-            summarizer=LlmSummarizer(fleet.complete, fleet.llm),
+            diarizer=RemoteDiarizer(fleet.calls, shelf, bucket, fleet.diarizer, elsewhere),
+            summarizer=LlmSummarizer(complete, fleet.llm),
         ),
-        chunks=RemoteChunks(fleet.calls, shelf, bucket, plan),
+        chunks=RemoteChunks(fleet.calls, shelf, bucket, plan, elsewhere),
         diarizes_beside=True,
         expects=plan,
+        elsewhere=elsewhere,
     )
 
 
@@ -96,14 +102,21 @@ def choose_language(prefix: str, values: Values) -> Values:
     """On a GPU: the language of a recording."""
     services = _services()
     with _logged("choose_language", prefix):
-        return remote.choose_language(_chunk_engines(), services.upload_bucket, prefix, values)
+        return remote.choose_language(_chunk_engines(), services.bucket, services.upload_bucket, prefix, values)
 
 
-def diarize(prefix: str, values: Values) -> list[Values]:
+def diarize(prefix: str, values: Values) -> Values:
     """On a GPU: the speakers of a recording."""
     services = _services()
     with _logged("diarize", prefix):
         return remote.diarize(_diarizer(), services.bucket, prefix, values)
+
+
+def summarise(folder: Path, messages: list[dict[str, str]]) -> Values:
+    """On a GPU: what the language model in the folder answers."""
+    from gpu_jobs.summarize.vllm import loaded
+
+    return remote.summarise(lambda: loaded(folder), messages)
 
 
 @contextlib.contextmanager

@@ -118,9 +118,12 @@ class ChunkRunner(Protocol):
         ...
 
     def choose_language(
-        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
+        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions, on_progress: SecondsDone
     ) -> LanguageChoice:
-        """The one language for all chunks. Raises JobFailure."""
+        """The one language for all chunks. Raises JobFailure and what ``on_progress`` raises.
+
+        That is called every second or so while others work, with 0.
+        """
         ...
 
     def run(

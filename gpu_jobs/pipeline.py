@@ -9,6 +9,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,10 +31,11 @@ from gpu_jobs.fanout import (
     total_seconds,
 )
 from gpu_jobs.merge import cut_segments, in_order, name_speakers
-from gpu_jobs.progress import OnMeasured, OnProgress, Progress
+from gpu_jobs.progress import OnMeasured, OnProgress, Progress, do_beside
 from gpu_jobs.rebuild import NO_SUMMARY, with_summary, with_turns
 from gpu_jobs.speakers import SpeakerSearch, doubts_about_number
 from gpu_jobs.speech import find_speech
+from gpu_jobs.summarize import TalkNotes
 from gpu_jobs.transcribe import LanguageChoice, Passage
 from shared.domain.options import TranscriptionOptions
 from shared.domain.plans import WorkPlan
@@ -80,21 +82,19 @@ class SpeechPipeline:
         clock, crew = Stopwatch(), self._crew_for(shelf or NoShelf())
         with self._decoded(path, clock) as recording:
             progress = Progress({"diarizing": 1.0}, recording.duration_seconds, on_progress)
-            speech = find_speech(recording)
+            with clock.timing("finding_speech"):
+                speech = find_speech(recording)
             with SpeakerSearch(recording, speech, crew, options, progress, clock) as speakers_work:
                 turns = speakers_work.turns() or ()
-        return with_turns(base, turns, speakers_work.engine, clock.seconds)
+        return with_turns(base, turns, options, speakers_work.engine, crew.seconds(clock))
 
     def summarize_again(self, base: Transcript, on_progress: OnProgress, shelf: ChunkShelf | None = None) -> Transcript:
         """``base`` with a new summary; its speakers keep their names. Raises whatever the summariser raises."""
         clock, crew = Stopwatch(), self._crew_for(shelf or NoShelf())
         progress = Progress({"summarizing": 1.0}, base.duration_seconds, on_progress)
-        progress.of("summarizing")(0.0)
-        with clock.timing("summarizing"):
-            notes = crew.engines.summarizer.summarize(base.segments, base.language)
-        progress.finish("summarizing")
+        notes = _sum_up(base.segments, base.language, crew, progress, clock).result()
         summary = None if notes is None else notes.summary
-        return with_summary(base, summary, crew.engines.summarizer.engine, clock.seconds)
+        return with_summary(base, summary, crew.engines.summarizer.engine, crew.seconds(clock))
 
     def _crew_for(self, shelf: ChunkShelf) -> Crew:
         crew = self._crew(shelf) if callable(self._crew) else self._crew
@@ -139,8 +139,8 @@ def transcribe_recording(
     warnings = [*recording.warnings, *spoken.warnings, *doubts_about_number(options, turns)]
     summary = None
     if options.summary:
-        with clock.timing("summarizing"):
-            summary, speakers = _summarize(segments, speakers, spoken.language, crew, progress, warnings)
+        notes = _sum_up(segments, spoken.language, crew, progress, clock)
+        summary, speakers = _summary_of(notes, speakers, warnings)
     return Transcript(
         duration_seconds=round(recording.duration_seconds, 3),
         language=spoken.language,
@@ -154,7 +154,7 @@ def transcribe_recording(
         speakers=speakers,
         summary=summary,
         warnings=tuple(warnings),
-        compute_seconds=clock.seconds,
+        compute_seconds=crew.seconds(clock),
         coverage=spoken.coverage,
         language_confidence=spoken.language_confidence,
         plan=_with_time_taken(_work_plan(recording, options, crew), clock),
@@ -202,15 +202,18 @@ def _transcribe(
     """Decide the language, plan, have every chunk transcribed, merge."""
     transcriber = crew.engines.transcriber
     engine = transcriber.engine(options)
-    with run.clock.timing("choosing_language"):
-        choice = crew.chunks.choose_language(recording, speech, options) if speech else _asked_language(options, crew)
+    with crew.timing(run.clock, "choosing_language"):
+        choice = (
+            crew.chunks.choose_language(recording, speech, options, progress.of("transcribing"))
+            if speech
+            else _asked_language(options, crew)
+        )
     asked = replace(options, language=choice.language)
     duration = recording.duration_seconds
     chunks = plan_chunks(speech, duration, transcriber.windows, crew.chunks.chunk_seconds(duration, options))
     orders = [ChunkOrder(chunk=chunk, options=asked, engine=engine) for chunk in chunks]
     results = run_orders(crew.chunks, run.shelf, recording, orders, progress.of("transcribing"))
-    for part, seconds in total_seconds(results).items():
-        run.clock.seconds[part] = round(run.clock.seconds.get(part, 0.0) + seconds, 3)
+    run.clock.add(total_seconds(results))
     passages = merge_results(results, [chunk.span for chunk in chunks])
     return _Spoken(
         engine=engine,
@@ -238,27 +241,31 @@ def _weights(options: TranscriptionOptions, engines: EngineSet) -> dict[str, flo
     return weights
 
 
-def _summarize(
-    segments: tuple[Segment, ...],
-    speakers: tuple[Speaker, ...],
-    language: str,
-    crew: Crew,
-    progress: Progress,
-    warnings: list[str],
+def _sum_up(
+    segments: tuple[Segment, ...], language: str, crew: Crew, progress: Progress, clock: Stopwatch
+) -> Future[TalkNotes | None]:
+    """The summariser's work when it is over, well or badly. Raises what the progress hook raises."""
+    report = progress.of("summarizing")
+    report(0.0)
+    with crew.timing(clock, "summarizing"):
+        work = do_beside(lambda: crew.engines.summarizer.summarize(segments, language), lambda: report(0.0))
+    progress.finish("summarizing")
+    return work
+
+
+def _summary_of(
+    work: Future[TalkNotes | None], speakers: tuple[Speaker, ...], warnings: list[str]
 ) -> tuple[Summary | None, tuple[Speaker, ...]]:
     """A summary, or None with a warning: it is an extra and never costs the customer the transcript.
 
     The speakers, too, by the names that the talk gives them.
     """
-    progress.of("summarizing")(0.0)
-    summary = None
     try:
-        notes = crew.engines.summarizer.summarize(segments, language)
-        if notes is not None:
-            summary = notes.summary
-            speakers = tuple(replace(each, label=notes.labels.get(each.id, each.label)) for each in speakers)
+        notes = work.result()
     except Exception:  # whatever a text does to the summariser, the transcript stands
         logger.warning("summary_failed", exc_info=True)
         warnings.append(NO_SUMMARY)
-    progress.finish("summarizing")
-    return summary, speakers
+        return None, speakers
+    if notes is None:
+        return None, speakers
+    return notes.summary, tuple(replace(each, label=notes.labels.get(each.id, each.label)) for each in speakers)

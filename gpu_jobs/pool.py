@@ -79,7 +79,7 @@ class ProcessPool:
         return min(MAX_CHUNK_SECONDS, max(MIN_CHUNK_SECONDS, even))
 
     def choose_language(
-        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
+        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions, on_progress: SecondsDone
     ) -> LanguageChoice:
         """By one of the workers: this process loads no model."""
         answers: list[LanguageChoice] = []
@@ -89,7 +89,7 @@ class ProcessPool:
             "speech": [[span.start_seconds, span.end_seconds] for span in speech],
         }
         task = _Task("language", _file_of(recording), values, lambda got: answers.append(LanguageChoice(**got)))
-        self._work([task], lambda _: None)
+        self._work([task], on_progress)
         return answers[0]
 
     def run(

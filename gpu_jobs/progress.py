@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Protocol, TypeVar
 
 from gpu_jobs.transcribe import SecondsDone
 from shared.domain.plans import WorkPlan
+
+TICK_SECONDS = 1.0  # how soon a run notices that it must stop
+
+T = TypeVar("T")
 
 OnProgress = Callable[[str, float, float], None]
 """Called as ``on_progress(stage, completed_seconds, total_seconds)``; what it raises ends the work and passes through.
@@ -49,3 +54,19 @@ class Progress:
     def finish(self, stage: str) -> None:
         """The stage is over, whatever it reported."""
         self.of(stage)(self._duration_seconds)
+
+
+def wait_for(work: Future[T], on_tick: Callable[[], None]) -> Future[T]:
+    """The work once it is over, well or badly; ``on_tick`` is called every second until then, and may raise."""
+    while wait([work], TICK_SECONDS).not_done:
+        on_tick()
+    return work
+
+
+def do_beside(work: Callable[[], T], on_tick: Callable[[], None]) -> Future[T]:
+    """The same for work in a thread of its own. Where ``on_tick`` raises nobody waits for it: it ends by itself."""
+    executor = ThreadPoolExecutor(1, "beside")
+    try:
+        return wait_for(executor.submit(work), on_tick)
+    finally:
+        executor.shutdown(wait=False)

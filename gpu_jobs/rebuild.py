@@ -6,17 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gpu_jobs.merge import cut_segments, name_speakers, without_words
+from gpu_jobs.speakers import NUMBER_DOUBT, doubts_about_number
 from gpu_jobs.transcribe import Passage
+from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Segment, Summary, Transcript, Turn, Word
 
 NO_SUMMARY = "The summary could not be made. The transcript is complete."
 
 
 def with_turns(
-    base: Transcript, turns: Sequence[Turn], engine: str, compute_seconds: Mapping[str, float]
+    base: Transcript,
+    turns: Sequence[Turn],
+    options: TranscriptionOptions,
+    engine: str,
+    compute_seconds: Mapping[str, float],
 ) -> Transcript:
     """The same words, given to the speakers of ``turns`` and cut into segments where those change.
 
+    A warning about the number of speakers is about these and what ``options`` asked for.
     ``compute_seconds`` is what this cost; what the words once cost is in the first job's receipt.
     """
     passages = [_passage(segment) for segment in base.segments]
@@ -28,6 +35,10 @@ def with_turns(
         segments=segments,
         speakers=speakers,
         engines=replace(base.engines, diarizer=engine),
+        warnings=(
+            *(warning for warning in base.warnings if not warning.startswith(NUMBER_DOUBT)),
+            *doubts_about_number(options, turns),
+        ),
         compute_seconds=dict(compute_seconds),
         plan=None,
     )

@@ -17,13 +17,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording, open_decoded
-from gpu_jobs.chunk_work import ChunkEngines, work_on_part
+from gpu_jobs.chunk_work import ChunkEngines, Stopwatch, work_on_part
 from gpu_jobs.chunks import Span
 from gpu_jobs.devices import compute_device
 from gpu_jobs.diarize import Diarizer, SpeakerCount
 from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, OnResult, may_work_elsewhere
 from gpu_jobs.planner import Plan
+from gpu_jobs.progress import TICK_SECONDS, do_beside
 from gpu_jobs.shelf import BucketShelf
+from gpu_jobs.summarize.llm import Complete
 from gpu_jobs.transcribe import LanguageChoice, SecondsDone
 from gpu_jobs.transcribe.language import WINDOW_SECONDS, language_windows
 from shared.adapters.s3 import Bucket
@@ -34,7 +36,7 @@ from shared.domain.transcripts import Turn
 SAMPLE_BYTES = 2
 BLOCK_SECONDS = 60.0
 AUDIO = "audio.s16le"
-TICK_SECONDS = 1.0  # how soon a run notices that it must stop
+ANSWER_FORMAT = 2  # counts up when the language or the speakers are kept with other fields
 _PUBLISHING = threading.Lock()
 
 Values = dict[str, Any]
@@ -50,17 +52,21 @@ class RangeReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """How to reach the other machines. Each takes the job's prefix and the order's values, and waits for the answer."""
+    """How to reach the other machines. Each takes the job's prefix and the order's values, and waits for the answer.
+
+    The answers say what they took, in ``compute_seconds``: seconds of work by ``part@device``.
+    """
 
     transcribe: Callable[[str, Values], Values]
     choose_language: Callable[[str, Values], Values]
-    diarize: Callable[[str, Values], list[Values]]
+    diarize: Callable[[str, Values], Values]
 
 
 class RemoteChunks:
-    """The ChunkRunner whose workers are elsewhere."""
+    """The ChunkRunner whose workers are elsewhere; what choosing the language took is added to ``elsewhere``."""
 
-    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, plan: Plan) -> None:
+    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, plan: Plan, elsewhere: Stopwatch) -> None:
+        self._elsewhere = elsewhere
         self._calls = calls
         self._shelf = shelf
         self._bucket = bucket
@@ -71,24 +77,24 @@ class RemoteChunks:
         return self._plan(duration_seconds, options).chunk_seconds
 
     def choose_language(
-        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
+        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions, on_progress: SecondsDone
     ) -> LanguageChoice:
         """By a machine that has the model, once for the job however often it is run."""
-        name = f"language-{options.model.value}-{options.language or 'any'}"
-        values = self._shelf.get(name)
+        asked = {
+            "model": options.model.value,
+            "language": options.language,
+            "windows": [
+                [window.start_seconds, min(window.end_seconds, recording.duration_seconds)]
+                for window in language_windows(speech)
+            ],
+        }
+        values = self._shelf.get(_language_name(asked))
         if values is None:
             publish(recording, self._bucket, self._shelf)
-            asked = {
-                "model": options.model.value,
-                "language": options.language,
-                "windows": [
-                    [window.start_seconds, min(window.end_seconds, recording.duration_seconds)]
-                    for window in language_windows(speech)
-                ],
-            }
-            values = _or_failure(self._calls.choose_language(self._shelf.prefix, asked))
-            self._shelf.put(name, values)
-        return LanguageChoice(**values)
+            choice = do_beside(lambda: self._calls.choose_language(self._shelf.prefix, asked), lambda: on_progress(0.0))
+            values = _or_failure(choice.result())
+        self._elsewhere.add(values["compute_seconds"])
+        return LanguageChoice(language=values["language"], confidence=values["confidence"])
 
     def run(
         self, recording: Recording, orders: Sequence[ChunkOrder], on_result: OnResult, on_progress: SecondsDone
@@ -118,12 +124,16 @@ class RemoteChunks:
 
 
 class RemoteDiarizer:
-    """The Diarizer that is elsewhere; it works on the whole recording while the chunks are transcribed."""
+    """The Diarizer that is elsewhere; it works on the whole recording while the chunks are transcribed.
+
+    What that took is added to ``elsewhere``.
+    """
 
     weight = 0.1
 
-    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, engine: str) -> None:
+    def __init__(self, calls: Calls, shelf: BucketShelf, bucket: Bucket, engine: str, elsewhere: Stopwatch) -> None:
         self._calls, self._shelf, self._bucket = calls, shelf, bucket
+        self._elsewhere = elsewhere
         self.engine = engine
 
     def diarize(
@@ -131,12 +141,11 @@ class RemoteDiarizer:
     ) -> tuple[Turn, ...]:
         """Once for the job, however often it is run."""
         asked = asdict(count or SpeakerCount())
-        name = "speakers-" + "-".join(str(value) for value in asked.values())
-        values = self._shelf.get(name)
+        values = self._shelf.get(_speakers_name(asked))
         if values is None:
             publish(recording, self._bucket, self._shelf)
-            values = {"turns": self._calls.diarize(self._shelf.prefix, asked)}
-            self._shelf.put(name, values)
+            values = self._calls.diarize(self._shelf.prefix, asked)
+        self._elsewhere.add(values["compute_seconds"])
         on_progress(recording.duration_seconds)
         return tuple(Turn(**turn) for turn in values["turns"])
 
@@ -171,6 +180,7 @@ def transcribe_chunk(engines: ChunkEngines, bucket: Bucket, reader: RangeReader,
     known = shelf.get(order.name)
     if known is None:
         span = order.chunk.span
+        device = compute_device()  # asked first: a driver that hangs costs no finished work
         stretch = fetch_part(reader, prefix, span.start_seconds, span.end_seconds)
         try:
             result = work_on_part(engines, stretch, order, lambda _: None)
@@ -178,14 +188,21 @@ def transcribe_chunk(engines: ChunkEngines, bucket: Bucket, reader: RangeReader,
             if may_work_elsewhere(failure):
                 raise
             return {"failure": [failure.code, failure.message]}
-        used = {f"{part}@{compute_device()}": seconds for part, seconds in result.compute_seconds.items()}
+        used = {f"{part}@{device}": seconds for part, seconds in result.compute_seconds.items()}
         known = replace(result, compute_seconds=used).to_values()
         shelf.put(order.name, known)
     return {"name": order.name, "result": known}
 
 
-def choose_language(engines: ChunkEngines, reader: RangeReader, prefix: str, values: Values) -> Values:
-    """Decide the language where the engine is, by the asked windows of the recording and nothing else of it."""
+def choose_language(engines: ChunkEngines, bucket: Bucket, reader: RangeReader, prefix: str, values: Values) -> Values:
+    """Decide the language where the engine is, by the asked windows of the recording and nothing else of it.
+
+    As with an order, what is there already is the answer, and what the customer must be told is in it.
+    """
+    shelf, name = BucketShelf(bucket, prefix), _language_name(values)
+    known = shelf.get(name)
+    if known is not None:
+        return known
     parts = [fetch_part(reader, prefix, start, end).samples for start, end in values["windows"]]
     length = round(WINDOW_SECONDS * SAMPLE_RATE_HZ)
     recording = Recording(samples=np.concatenate([np.pad(part, (0, max(0, length - len(part)))) for part in parts]))
@@ -194,24 +211,45 @@ def choose_language(engines: ChunkEngines, reader: RangeReader, prefix: str, val
         for number in range(len(parts))
     ]
     options = TranscriptionOptions(model=Model(values["model"]), language=values["language"])
+    device, clock = compute_device(), Stopwatch()
     try:
-        return asdict(engines.transcriber.choose_language(recording, speech, options))
+        with clock.timing(f"choosing_language@{device}"):
+            choice = engines.transcriber.choose_language(recording, speech, options)
     except JobFailure as failure:
         if may_work_elsewhere(failure):
             raise
         return {"failure": [failure.code, failure.message]}
+    known = asdict(choice) | {"compute_seconds": clock.seconds}
+    shelf.put(name, known)
+    return known
 
 
-def diarize(diarizer: Diarizer, bucket: Bucket, prefix: str, values: Values) -> list[Values]:
-    """Find the speakers of the whole recording where the engine is."""
+def diarize(diarizer: Diarizer, bucket: Bucket, prefix: str, values: Values) -> Values:
+    """Find the speakers of the whole recording where the engine is. An answer that is there already is the answer."""
+    shelf, name = BucketShelf(bucket, prefix), _speakers_name(values)
+    known = shelf.get(name)
+    if known is not None:
+        return known
+    device, clock = compute_device(), Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         raw, file = Path(folder) / "raw", Path(folder) / "samples"
         bucket.download(f"{prefix}{AUDIO}", raw)
         with raw.open("rb") as source, file.open("wb") as target:
             while block := source.read(SAMPLE_BYTES * SAMPLE_RATE_HZ * 60):
                 target.write(_as_samples(block).tobytes())
-        turns = diarizer.diarize(open_decoded(file), lambda _: None, SpeakerCount(**values))
-    return [asdict(turn) for turn in turns]
+        with clock.timing(f"diarizing@{device}"):
+            turns = diarizer.diarize(open_decoded(file), lambda _: None, SpeakerCount(**values))
+    known = {"turns": [asdict(turn) for turn in turns], "compute_seconds": clock.seconds}
+    shelf.put(name, known)
+    return known
+
+
+def summarise(load: Callable[[], Complete], messages: list[dict[str, str]]) -> Values:
+    """The language model's answer, where the model is. Loading is work, as it is with the other engines."""
+    device, clock = compute_device(), Stopwatch()
+    with clock.timing(f"summarizing@{device}"):
+        answer = load()(messages)
+    return {"answer": answer, "compute_seconds": clock.seconds}
 
 
 def fetch_part(reader: RangeReader, prefix: str, start_seconds: float, end_seconds: float) -> Recording:
@@ -225,6 +263,14 @@ def size_of(bucket: Bucket, prefix: str) -> int:
     """Bytes of the published recording; 0 where there is none."""
     key = f"{prefix}{AUDIO}"
     return next((found.size_bytes for found in bucket.find(key) if found.key == key), 0)
+
+
+def _language_name(asked: Values) -> str:
+    return f"language{ANSWER_FORMAT}-{asked['model']}-{asked['language'] or 'any'}"
+
+
+def _speakers_name(asked: Values) -> str:
+    return f"speakers{ANSWER_FORMAT}-" + "-".join(str(value) for value in asked.values())
 
 
 def _as_samples(body: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -13,9 +13,12 @@ from gpu_jobs.chunk_work import Stopwatch
 from gpu_jobs.chunks import Span
 from gpu_jobs.crew import Crew
 from gpu_jobs.diarize import SpeakerCount
-from gpu_jobs.progress import Progress
+from gpu_jobs.progress import Progress, wait_for
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Turn
+
+NUMBER_DOUBT = "The speaker engine could tell "
+"""How every warning about the number of speakers begins."""
 
 
 class SpeakerSearch:
@@ -52,10 +55,12 @@ class SpeakerSearch:
         self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
     def turns(self) -> tuple[Turn, ...] | None:
-        """The turns, or None where nobody asked for them."""
+        """The turns, or None where nobody asked for them. Raises what the search and the progress hook raise."""
         if not self._options.diarization:
             return None
-        return self._future.result() if self._future else self._diarize()
+        if self._future is None:
+            return self._diarize()
+        return wait_for(self._future, lambda: self._progress.of("diarizing")(0.0)).result()
 
     def _diarize(self) -> tuple[Turn, ...]:
         on_progress = self._progress.of("diarizing")
@@ -68,10 +73,11 @@ class SpeakerSearch:
         with self._clock.timing("diarizing"):
             report(0.0)
             turns = self._turns_of_channels()
-            if turns is None:
+        if turns is None:
+            with self._crew.timing(self._clock, "diarizing"):
                 diarizer = self._crew.engines.diarizer
                 turns = diarizer.diarize(self._recording, report, self._count) if self._speech else ()
-            self._progress.finish("diarizing")
+        self._progress.finish("diarizing")
         return turns
 
     def _turns_of_channels(self) -> tuple[Turn, ...] | None:
@@ -92,5 +98,5 @@ def doubts_about_number(options: TranscriptionOptions, turns: Sequence[Turn] | N
     most = options.num_speakers or options.max_speakers or found
     if not found or least <= found <= most:
         return []
-    asked = str(least) if found < least else str(most)
-    return [f"The speaker engine could tell {found} voices apart, not the {asked} that were asked for."]
+    asked = least if found < least else most
+    return [f"{NUMBER_DOUBT}{found} voice{'' if found == 1 else 's'} apart, not the {asked} asked for."]

@@ -57,7 +57,7 @@ class Elsewhere:
         return self.plan(duration_seconds, options).chunk_seconds
 
     def choose_language(
-        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions
+        self, recording: Recording, speech: Sequence[Span], options: TranscriptionOptions, on_progress: SecondsDone
     ) -> LanguageChoice:
         """English. The plan is made right after this, so it is timed here, by making it once more."""
         began = time.perf_counter()

@@ -74,10 +74,10 @@ class FixedPipeline(StandIn):
             compute_seconds={"transcribing": 2.0},
         )
 
-    def diarize_again(self, path: Path, base: Transcript, *_: Any, **__: Any) -> Transcript:
+    def diarize_again(self, path: Path, base: Transcript, options: TranscriptionOptions, *_: Any) -> Transcript:
         """Always the same speaker."""
         assert path.stat().st_size
-        return with_turns(base, (), "fixed:speakers", {"diarizing": 1.0})
+        return with_turns(base, (), options, "fixed:speakers", {"diarizing": 1.0})
 
     def summarize_again(self, base: Transcript, *_: Any) -> Transcript:
         """Always the same summary."""

@@ -56,7 +56,7 @@ class Engine(StandIn):
             Turn(start_seconds=n * turn_seconds, end_seconds=(n + 1) * turn_seconds, speaker_id=str(n))
             for n in range(count)
         ]
-        return with_turns(base, turns, "fixed:speakers", {"diarizing@L4": 3.0})
+        return with_turns(base, turns, options, "fixed:speakers", {"diarizing@L4": 3.0})
 
     def summarize_again(self, base: Transcript, on_progress: OnProgress, shelf: object = None) -> Transcript:
         """As short as it gets."""

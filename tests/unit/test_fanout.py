@@ -55,7 +55,7 @@ class Runner:
     def chunk_seconds(self, duration_seconds: float, options: TranscriptionOptions) -> float:
         return 10.0
 
-    def choose_language(self, recording: Recording, speech: Any, options: TranscriptionOptions) -> LanguageChoice:
+    def choose_language(self, *_: object) -> LanguageChoice:
         return LanguageChoice(language="en")
 
     def run(self, recording: Recording, orders: Any, on_result: OnResult, on_progress: SecondsDone) -> None:

@@ -111,4 +111,4 @@ def test_the_transcript_has_the_words_of_each_channel_under_its_own_speaker(in_t
         assert segment.speaker_id == ("SPEAKER_00" if middle // SPAN % 2 == 0 else "SPEAKER_01"), segment
     three = transcribe(num_speakers=3)  # whoever counts three knows better
     assert three.engines.diarizer == "fake:one"
-    assert any("not the 3 that were asked for" in warning for warning in three.warnings)
+    assert any("not the 3 asked for" in warning for warning in three.warnings)

@@ -244,7 +244,7 @@ def test_speakers_and_summary_are_made_again_over_the_words_that_are_there(pipel
     assert_well_formed(found)
     assert {stage for stage, *_ in hook.calls} == {"diarizing"}
     assert hook.calls[-1][1] == hook.calls[-1][2]
-    assert set(found.compute_seconds) == {"decoding", "diarizing"}
+    assert set(found.compute_seconds) == {"decoding", "finding_speech", "diarizing"}
     summed_up = pipeline.summarize_again(found, Hook())
     assert summed_up.summary is not None
     assert summed_up.segments == found.segments

@@ -95,7 +95,7 @@ def test_two_processes_hear_the_very_words_that_one_hears_in_one_piece(
 
     assert words(parts, split) == words(one, whole)
     assert progress[-1] == pytest.approx(recording.duration_seconds)
-    assert pool.choose_language(recording, speech, TranscriptionOptions()).language == "en"
+    assert pool.choose_language(recording, speech, TranscriptionOptions(), lambda _: None).language == "en"
 
 
 def test_a_process_that_is_killed_costs_its_chunk_a_try_and_nobody_a_word(
@@ -153,7 +153,7 @@ def test_a_chunk_whose_process_dies_twice_fails_the_run(
 
 def test_what_the_engine_refuses_reaches_the_customer(pool: ProcessPool, recording: Recording) -> None:
     with pytest.raises(JobFailure) as caught:
-        pool.choose_language(recording, (), TranscriptionOptions(language="fr"))
+        pool.choose_language(recording, (), TranscriptionOptions(language="fr"), lambda _: None)
 
     assert caught.value.code == "language_unsupported"
 
@@ -172,7 +172,7 @@ def test_an_engine_that_fails_is_tried_in_another_process_before_the_customer_he
     monkeypatch.setattr("gpu_jobs.pool._start", start)
 
     with pytest.raises(JobFailure) as caught:
-        pool.choose_language(recording, speech, TranscriptionOptions())
+        pool.choose_language(recording, speech, TranscriptionOptions(), lambda _: None)
     assert "CTranslate2" in caught.value.message
     assert len(pids) == 2
 
@@ -189,5 +189,7 @@ def test_a_run_that_is_stopped_leaves_no_process_behind(
 
     with pytest.raises(KeyboardInterrupt):
         pool.run(recording, orders(recording, speech, engines, 12.0), lambda *_: None, stop)
-    assert seen
+    with pytest.raises(KeyboardInterrupt):
+        pool.choose_language(recording, speech, TranscriptionOptions(), stop)
+    assert len(seen) == 3
     assert not any(Path(f"/proc/{pid}").exists() for pid in seen)

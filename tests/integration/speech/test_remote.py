@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,77 +19,23 @@ from gpu_jobs import remote
 from gpu_jobs.audio import Recording, decode_recording
 from gpu_jobs.chunk_work import ChunkEngines
 from gpu_jobs.chunks import Span
-from gpu_jobs.cloud import Fleet, crew_of
-from gpu_jobs.crew import Crew
-from gpu_jobs.devices import device_of
 from gpu_jobs.diarize import SpeakerCount
-from gpu_jobs.engines import EngineSet, EngineSettings, build_chunk_engines, build_engines
+from gpu_jobs.engines import build_engines
 from gpu_jobs.fanout import ChunkFailed
 from gpu_jobs.pipeline import SpeechPipeline, transcribe_recording
-from gpu_jobs.planner import GPUS, FleetPlan, plan_fleet
-from gpu_jobs.remote import AUDIO, Calls, RemoteChunks, RemoteDiarizer
+from gpu_jobs.remote import AUDIO
 from gpu_jobs.shelf import BucketShelf
 from gpu_jobs.weights import WEIGHTS, fetch_missing
 from shared.adapters.s3 import Bucket
 from shared.adapters.s3_uploads import UploadBucket
 from shared.domain.errors import JobFailure
 from shared.domain.options import TranscriptionOptions
-from shared.domain.transcripts import Transcript, Turn
+from shared.domain.transcripts import Transcript
 from tests.data.recordings import BECKETT
+from tests.drivers import driver
+from tests.integration.speech.machines import SETTINGS, Elsewhere
 
 PREFIX = "work/acc/job/"
-SETTINGS = EngineSettings(cpu_threads=1)
-
-
-class OneVoice:
-    """A diarizer that hears one voice all the time."""
-
-    weight, engine = 0.1, "fake:one"
-
-    def diarize(self, recording: Recording, on_progress: Any, count: SpeakerCount | None = None) -> tuple[Turn, ...]:
-        return (Turn(start_seconds=0.0, end_seconds=recording.duration_seconds, speaker_id="SPEAKER_00"),)
-
-
-class Elsewhere:
-    """The other side; counts the work it is given."""
-
-    def __init__(self, bucket: Bucket, reader: UploadBucket) -> None:
-        self.bucket, self.reader = bucket, reader
-        self.engines = build_chunk_engines(SETTINGS)
-        self.orders: list[str] = []
-        self.broken: BaseException | None = None
-        self.at_once, self.machines = 0, 1  # one machine is the planner's choice for ten seconds
-
-    def transcribe(self, prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-        self.orders.append(str(values["index"]))
-        self.at_once += 1
-        try:
-            assert self.at_once <= self.machines
-            if self.broken is not None:
-                raise self.broken
-            return remote.transcribe_chunk(self.engines, self.bucket, self.reader, prefix, values)
-        finally:
-            self.at_once -= 1
-
-    def choose_language(self, prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-        return remote.choose_language(self.engines, self.reader, prefix, values)
-
-    def diarize(self, prefix: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-        self.orders.append("speakers")
-        return remote.diarize(OneVoice(), self.bucket, prefix, values)
-
-    def crew(self, shelf: Any) -> Crew:
-        calls = Calls(transcribe=self.transcribe, choose_language=self.choose_language, diarize=self.diarize)
-        engines = build_engines(SETTINGS)
-
-        def plan(seconds: float, options: TranscriptionOptions) -> FleetPlan:
-            fleet = plan_fleet(seconds, GPUS["L4"], 4, speakers=GPUS["L40S"] if options.diarization else None)
-            return replace(fleet, chunk_seconds=4.0)  # several chunks of a short recording
-
-        chunks = RemoteChunks(calls, shelf, self.bucket, plan)
-        speakers = RemoteDiarizer(calls, shelf, self.bucket, "fake:one")
-        everyone = EngineSet(transcriber=engines.transcriber, aligner=engines.aligner, diarizer=speakers)
-        return Crew(engines=everyone, chunks=chunks, diarizes_beside=True, expects=plan)
 
 
 @pytest.fixture
@@ -124,7 +69,31 @@ def test_many_machines_give_the_words_of_one_process_and_the_plan_and_prices_of_
     assert found.plan.wall_seconds >= max(found.compute_seconds[part] for part in ("decoding", "finding_speech"))
     assert found.coverage is not None
     assert found.coverage.covered_seconds + found.coverage.lost_seconds == pytest.approx(found.coverage.speech_seconds)
-    assert any(name.startswith("transcribing@") for name in found.compute_seconds)
+
+
+def test_what_waits_for_a_machine_elsewhere_is_timed_by_that_machine_and_from_when_it_begins(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    waited = Elsewhere(elsewhere.bucket, elsewhere.reader, queue_seconds=1.0)
+    with driver(tmp_path, "echo NVIDIA L40S"):
+        found = transcribe(waited, summary=True)
+
+    assert found.summary is not None
+    seconds = found.compute_seconds
+    parts = {"transcribing", "aligning", "choosing_language", "diarizing", "summarizing"}
+    assert {f"{part}@L40S" for part in parts} <= set(seconds)
+    assert not {"choosing_language", "summarizing"} & set(seconds)
+    for part in ("choosing_language@L40S", "diarizing@L40S", "summarizing@L40S", "diarizing"):
+        assert seconds[part] < 0.5, "no second of the queue"
+
+
+def test_a_run_again_has_the_seconds_of_the_work_that_it_found_done(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    with driver(tmp_path, "echo NVIDIA L40S"):
+        first = transcribe(elsewhere)
+    again = transcribe(elsewhere)
+
+    for part in ("transcribing@L40S", "choosing_language@L40S", "diarizing@L40S"):
+        assert again.compute_seconds[part] == first.compute_seconds[part]
 
 
 def test_a_run_again_does_nothing_again(elsewhere: Elsewhere) -> None:
@@ -138,22 +107,39 @@ def test_a_run_again_does_nothing_again(elsewhere: Elsewhere) -> None:
     assert f"{PREFIX}{AUDIO}" in objects
 
 
+@pytest.mark.parametrize("part", ["choose_language", "diarize"])
+def test_what_was_found_for_a_run_that_died_meanwhile_is_not_worked_for_again(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    find = getattr(elsewhere, part)
+
+    def find_for_the_dead(prefix: str, values: dict[str, Any]) -> None:
+        find(prefix, values)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(elsewhere, part, find_for_the_dead)
+        with pytest.raises(KeyboardInterrupt):
+            transcribe(elsewhere)
+    elsewhere.orders.clear()
+
+    assert transcribe(elsewhere).speakers
+    assert {"choose_language": "language", "diarize": "speakers"}[part] not in elsewhere.orders
+
+
+def test_an_order_for_speakers_that_comes_twice_is_answered_from_the_shelf(elsewhere: Elsewhere) -> None:
+    transcribe(elsewhere)
+
+    def broken(*_: object) -> None:
+        raise AssertionError("the speakers are known")
+
+    voices: Any = SimpleNamespace(diarize=broken)
+    again = remote.diarize(voices, elsewhere.bucket, PREFIX, asdict(SpeakerCount()))
+    assert [turn["speaker_id"] for turn in again["turns"]] == ["SPEAKER_00"]
+
+
 def test_a_stage_run_again_calls_no_machine_for_the_words(elsewhere: Elsewhere) -> None:
-    """As the cloud app wires it: gpu_jobs.cloud.crew_of."""
-    fleet = Fleet(
-        calls=Calls(
-            transcribe=elsewhere.transcribe, choose_language=elsewhere.choose_language, diarize=elsewhere.diarize
-        ),
-        complete=lambda _messages: json.dumps({"summary": "Waiting.", "topics": ["waiting"], "names": {}}),
-        llm="fake",
-        diarizer="fake:one",
-        gpu="L4",
-        speakers_gpu="L40S",
-        max_gpus=4,
-    )
-    services: Any = SimpleNamespace(bucket=elsewhere.bucket)
-    engines = build_engines(SETTINGS)
-    pipeline = SpeechPipeline(lambda shelf: crew_of(fleet, services, engines, shelf))
+    pipeline = SpeechPipeline(elsewhere.crew)
     base = transcribe(elsewhere, diarization=False)
     elsewhere.orders.clear()
     shelf = BucketShelf(elsewhere.bucket, "work/acc/again/")
@@ -162,13 +148,15 @@ def test_a_stage_run_again_calls_no_machine_for_the_words(elsewhere: Elsewhere) 
     found = pipeline.diarize_again(BECKETT, base, options, lambda *_: None, shelf)
     summed_up = pipeline.summarize_again(found, lambda *_: None, shelf)
 
-    assert elsewhere.orders == ["speakers"]
+    assert elsewhere.orders == ["speakers", "summary"]
     assert found.text == base.text
     assert [speaker.id for speaker in found.speakers] == ["SPEAKER_00"]
     assert found.plan is None
     assert summed_up.summary is not None
     assert summed_up.summary.text == "Waiting."
     assert summed_up.engines.summarizer == "llm:fake"
+    assert set(found.compute_seconds) == {"decoding", "finding_speech", "diarizing", "diarizing@cpu"}
+    assert set(summed_up.compute_seconds) == {"summarizing@cpu"}
 
 
 def test_an_order_that_comes_twice_is_answered_from_the_shelf(elsewhere: Elsewhere) -> None:
@@ -180,6 +168,13 @@ def test_an_order_that_comes_twice_is_answered_from_the_shelf(elsewhere: Elsewhe
     shelf.put(key.removeprefix(PREFIX).removesuffix(".json.gz"), {"other": "values"})
 
     assert elsewhere.bucket.get(key) == before
+
+
+def test_a_driver_that_fails_costs_no_work(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    with driver(tmp_path, "exit 9"):
+        found = transcribe(elsewhere, diarization=False)
+    assert found.segments
+    assert "transcribing@unknown" in found.compute_seconds
 
 
 def test_a_damaged_result_is_worked_for_again(elsewhere: Elsewhere) -> None:
@@ -194,7 +189,7 @@ def test_a_chunk_that_fails_on_every_machine_fails_the_run_and_leaves_the_others
 
     with pytest.raises(ChunkFailed):
         transcribe(elsewhere, diarization=False)
-    assert elsewhere.orders == ["0"]  # nobody begins a chunk of a recording that is lost
+    assert elsewhere.orders == ["language", "0"]  # nobody begins a chunk of a recording that is lost
 
 
 @pytest.mark.parametrize("reason", [RuntimeError("CUDA error"), KeyboardInterrupt()])
@@ -202,10 +197,10 @@ def test_a_run_that_ends_badly_does_not_wait_for_the_speakers(elsewhere: Elsewhe
     """A machine that is taken away has half a minute left, to say so."""
     let_go, heard = threading.Event(), threading.Event()
 
-    def slowly(*_: object) -> list[dict[str, Any]]:
+    def slowly(*_: object) -> dict[str, Any]:
         let_go.wait(60)
         heard.set()
-        return []
+        return {"turns": [], "compute_seconds": {}}
 
     elsewhere.diarize = slowly  # type: ignore[method-assign,assignment]
     elsewhere.broken = reason
@@ -214,6 +209,63 @@ def test_a_run_that_ends_badly_does_not_wait_for_the_speakers(elsewhere: Elsewhe
     assert not heard.is_set()
     let_go.set()
     assert heard.wait(60)  # the thread ends by itself
+
+
+class Stop(Exception):
+    """The job was cancelled."""
+
+
+class Queue:
+    """A call that waits for a machine until it is let go, and the hook of a run that is stopped meanwhile."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._asked, self._let_go = threading.Event(), threading.Event()
+        self._signs = 0
+
+    def __enter__(self) -> Queue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._let_go.set()
+
+    def call(self, *_: object) -> None:
+        self._asked.set()
+        self._let_go.wait(15)
+        raise AssertionError("the run should have been stopped by now")
+
+    def on_progress(self, stage: str, completed_seconds: float, total_seconds: float) -> None:
+        self._signs += stage == self._stage and self._asked.is_set()
+        if self._signs == 2:
+            raise Stop
+
+
+@pytest.mark.parametrize(
+    ("part", "stage"), [("choose_language", "transcribing"), ("diarize", "diarizing"), ("summarise", "summarizing")]
+)
+def test_a_run_that_waits_for_a_machine_gives_signs_of_life_and_notices_that_it_must_stop(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, part: str, stage: str
+) -> None:
+    options = TranscriptionOptions(diarization=part == "diarize", summary=part == "summarise")
+    shelf = BucketShelf(elsewhere.bucket, PREFIX)
+    with Queue(stage) as queue:
+        monkeypatch.setattr(elsewhere, part, queue.call)
+        with pytest.raises(Stop):
+            SpeechPipeline(elsewhere.crew).transcribe(BECKETT, options, queue.on_progress, shelf)
+
+
+def test_a_stage_run_again_notices_too_that_it_must_stop(elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = transcribe(elsewhere, diarization=False)
+    pipeline, shelf = SpeechPipeline(elsewhere.crew), BucketShelf(elsewhere.bucket, "work/acc/again/")
+    options = TranscriptionOptions(diarization=True)
+    with Queue("diarizing") as queue:
+        monkeypatch.setattr(elsewhere, "diarize", queue.call)
+        with pytest.raises(Stop):
+            pipeline.diarize_again(BECKETT, base, options, queue.on_progress, shelf)
+    with Queue("summarizing") as queue:
+        monkeypatch.setattr(elsewhere, "summarise", queue.call)
+        with pytest.raises(Stop):
+            pipeline.summarize_again(base, queue.on_progress, shelf)
 
 
 def test_an_engines_failure_is_raised_for_the_platform_to_try_elsewhere_and_keeps_its_message(
@@ -227,7 +279,8 @@ def test_an_engines_failure_is_raised_for_the_platform_to_try_elsewhere_and_keep
 
     words = elsewhere.engines
     elsewhere.engines = ChunkEngines(transcriber=Broken(), aligner=words.aligner)  # type: ignore[arg-type]
-    elsewhere.choose_language = lambda *_: {"language": "en", "confidence": None}  # type: ignore[method-assign]
+    english: dict[str, Any] = {"language": "en", "confidence": None, "compute_seconds": {}}
+    elsewhere.choose_language = lambda *_: english  # type: ignore[method-assign]
 
     with pytest.raises(JobFailure) as caught:
         transcribe(elsewhere, diarization=False)
@@ -260,13 +313,6 @@ def test_sixteen_bits_are_enough(elsewhere: Elsewhere) -> None:
     assert np.max(np.abs(part.samples - recording.samples[4_000:12_000])) < 1e-4
 
 
-def test_the_drivers_names_are_the_price_tables() -> None:
-    assert device_of("NVIDIA L4") == "L4"
-    assert device_of("NVIDIA A100-SXM4-80GB") == "A100-80GB"
-    assert device_of("NVIDIA L40S\n") == "L40S"
-    assert device_of("") == "cpu"
-
-
 def test_weights_are_fetched_once_and_again_where_a_fetch_broke_off(tmp_path: Path) -> None:
     fetched: list[str] = []
 
@@ -295,5 +341,5 @@ def test_the_language_is_decided_from_a_few_windows_of_a_long_recording(elsewher
 
     elsewhere.reader.read = counted  # type: ignore[method-assign]
     speech = [Span(start_seconds=100.0 * n, end_seconds=100.0 * n + 80.0) for n in range(36)]
-    assert crew.chunks.choose_language(hour, speech, TranscriptionOptions()).language == "en"
+    assert crew.chunks.choose_language(hour, speech, TranscriptionOptions(), lambda _: None).language == "en"
     assert reads == [30 * 16_000 * 2] * 7, "seven windows of thirty seconds, of an hour"
