@@ -9,12 +9,11 @@ from itertools import pairwise
 from typing import TypeVar
 
 from gpu_jobs.transcribe import Passage
+from shared.domain.scripts import CLOSING_BRACKETS, CLOSING_MARKS, SENTENCE_ENDS, without_closing_marks
 from shared.domain.transcripts import Segment, Speaker, Turn, Word
 
 T = TypeVar("T")
 
-SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "؟", "।")  # noqa: RUF001 - other scripts' marks are meant
-CLOSING_MARKS = "\"'”’)]»"  # noqa: RUF001 - typographic quotes are meant
 ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "jr.", "sr.", "vs.", "e.g.", "i.e."})
 SPACELESS_LANGUAGES = frozenset({"zh", "yue", "ja", "th", "lo", "my"})
 PAUSE_SECONDS = 1.0
@@ -179,10 +178,12 @@ def _split(items: Sequence[T], is_cut: Callable[[T, T], bool]) -> list[list[T]]:
 
 
 def _is_sentence_break(before: Word, after: Word) -> bool:
+    if after.text[:1] in CLOSING_BRACKETS or CLOSING_MARKS.issuperset(after.text):
+        return False
     if after.start_seconds - before.end_seconds >= PAUSE_SECONDS:
         return True
-    text = before.text.rstrip(CLOSING_MARKS)
-    return text.endswith(SENTENCE_ENDS) and text.lower() not in ABBREVIATIONS
+    text = without_closing_marks(before.text)
+    return text[-1:] in SENTENCE_ENDS and text.lower() not in ABBREVIATIONS
 
 
 def _not_too_long(sentence: list[_Said]) -> list[list[_Said]]:

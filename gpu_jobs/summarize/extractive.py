@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpu_jobs.summarize import MAX_TOPIC_CHARS, MAX_TOPICS, TalkNotes
+from shared.domain.scripts import join_texts
 from shared.domain.transcripts import Segment, Summary
 
 ENGINE = "extractive:lexrank+yake"
@@ -48,7 +49,7 @@ def summarize(segments: Sequence[Segment], language: str) -> Summary | None:
         return None
     wanted = min(6, max(1, round(len(sentences) / 6)))
     chosen = sentences if len(sentences) <= 2 else _best(sentences, wanted)
-    return Summary(text=" ".join(chosen), topics=topics_of(" ".join(sentences), language))
+    return Summary(text=join_texts(chosen), topics=topics_of(" ".join(sentences), language))
 
 
 def topics_of(text: str, language: str) -> tuple[str, ...]:

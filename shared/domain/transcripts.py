@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shared.domain.plans import WorkPlan
+from shared.domain.scripts import join_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,5 +119,5 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """The plain transcript: segment texts joined by single spaces."""
-        return " ".join(segment.text for segment in self.segments if segment.text)
+        """The plain transcript: segment texts with single spaces between them, none where Chinese or Japanese meet."""
+        return join_texts(segment.text for segment in self.segments)

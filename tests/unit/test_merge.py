@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,3 +157,28 @@ def test_no_word_is_lost_doubled_or_moved_whatever_the_turns(
     for before, after in pairwise(segments):
         assert before.end_seconds <= after.start_seconds
     assert {segment.speaker_id for segment in segments} == {speaker.id for speaker in speakers}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "یہ پہلا جملہ ہے۔ یہ دوسرا جملہ ہے۔",  # noqa: RUF001 - other full stops are the point
+        "ပထမ စာကြောင်း။ ဒုတိယ စာကြောင်း။",
+        "ሰላም ነው። ደህና ነው።",
+        "Բարեւ ձեզ։ Ինչպես եք։",  # noqa: RUF001
+        "សួស្តី។ អរគុណ។",
+        "यह पहला है। यह दूसरा है।",
+        "はい｡ いいえ｡",
+        "はい． いいえ．",  # noqa: RUF001
+        "（はい。） 「いいえ。」",  # noqa: RUF001
+        "»Hej.« »Farvel.«",
+        "”Hej.” ”Hejdå.”",
+    ],
+)
+def test_a_sentence_ends_with_the_full_stop_of_its_script(text: str) -> None:
+    assert len(cut_segments([spoken(text)], None)) == 2
+
+
+@pytest.mark.parametrize("text", ["「 はい。 」 と", "（ 笑 了。 ） 好", "he left. )", "so. ” and", "好。 」』 吗"])  # noqa: RUF001
+def test_no_segment_begins_with_a_closing_mark(text: str) -> None:
+    assert len(cut_segments([spoken(text)], None)) == 1
