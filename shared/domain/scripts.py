@@ -17,7 +17,24 @@ NEVER_FIRST_KANA = frozenset("ーぁぃぅぇぉっゃゅょァィゥェォッ�
 """What belongs to the character before it, in Japanese typesetting as in speech."""
 
 _AFTER_A_SENTENCE = "".join(CLOSING_MARKS) + "“‘«‹"  # noqa: RUF001 - in German and Danish these close
+_SPACELESS_BLOCKS = (
+    ("\u0e00", "\u0eff"),  # Thai, Lao
+    ("\u0f00", "\u109f"),  # Tibetan, Burmese
+    ("\u1780", "\u17ff"),  # Khmer
+    ("\ua9e0", "\ua9ff"),  # Burmese
+    ("\uaa60", "\uaa7f"),
+)
 _SHARED_MARKS = "“”‘’\"'…—·"  # noqa: RUF001 - Chinese shares them with Latin, where spaces stand around them
+
+
+def is_katakana(char: str) -> bool:
+    """True for the script in which Japanese writes what it took from other languages."""
+    return "\u30a1" <= char <= "\u30ff" and char != "・"
+
+
+def is_spaceless(char: str) -> bool:
+    """True for a character of a script without spaces between words."""
+    return is_ideographic(char) or any(first <= char <= last for first, last in _SPACELESS_BLOCKS)
 
 
 def without_closing_marks(text: str) -> str:

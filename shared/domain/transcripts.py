@@ -14,7 +14,10 @@ from shared.domain.scripts import join_texts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One spoken word with its time. ``aligned`` is False where the time was interpolated, not measured."""
+    """One spoken word with its time. ``aligned`` is False where the time was interpolated, not measured.
+
+    ``space_before`` is False where the word is written together with the one before it in its segment, as in Chinese.
+    """
 
     text: str
     start_seconds: float
@@ -22,6 +25,7 @@ class Word:
     confidence: float | None = None
     aligned: bool = True
     speaker_id: str | None = None
+    space_before: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,9 +132,13 @@ def test_whatever_times_an_engine_gives_they_come_out_monotone_and_inside_the_re
     assert all(0 <= edge <= 10 for edge in edges)
 
 
-def test_chinese_is_joined_without_spaces_but_latin_words_keep_theirs() -> None:
-    assert join_words(["我", "用", "open", "source", "软件", "。"], "zh") == "我用open source软件。"
-    assert join_words(["one", "two"], "en") == "one two"
+def test_words_are_joined_with_the_spaces_they_were_written_with() -> None:
+    chinese = [("我", False), ("用", False), ("open", False), ("source", True), ("软件。", False)]
+    words = [Word(text=text, start_seconds=0, end_seconds=0, space_before=space) for text, space in chinese]
+
+    assert join_words(words) == "我用open source软件。"
+    assert join_words(spoken("one two").words) == "one two"
+    assert join_words([]) == ""
 
 
 @given(
