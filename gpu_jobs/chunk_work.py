@@ -124,7 +124,7 @@ def work_on_part(engines: ChunkEngines, part: Recording, order: ChunkOrder, on_p
             timed, _ = _with_word_times(again.passages, part, speech, engines)
             found, more_loops = without_loops([p for p in timed if _is_sure(p)], language)
             loops += more_loops
-            passages = in_order(fill_gaps(passages, gaps, found, language), part.duration_seconds)
+            passages = in_order(fill_gaps(passages, gaps, found), part.duration_seconds)
     return ChunkResult(
         engine=heard.engine,
         language=language,

@@ -20,7 +20,7 @@ from shared.domain.errors import JobFailure
 from shared.domain.options import Model, TranscriptionOptions
 from shared.domain.transcripts import Coverage, Word
 
-RESULT_FORMAT = 3  # counts up when the same order would give another result
+RESULT_FORMAT = 4  # counts up when the same order would give another result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

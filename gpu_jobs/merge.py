@@ -9,14 +9,12 @@ from itertools import pairwise
 from typing import TypeVar
 
 from gpu_jobs.transcribe import Passage
+from shared.domain.scripts import CLOSING_BRACKETS, CLOSING_MARKS, SENTENCE_ENDS, join_texts, without_closing_marks
 from shared.domain.transcripts import Segment, Speaker, Turn, Word
 
 T = TypeVar("T")
 
-SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "؟", "।")  # noqa: RUF001 - other scripts' marks are meant
-CLOSING_MARKS = "\"'”’)]»"  # noqa: RUF001 - typographic quotes are meant
 ABBREVIATIONS = frozenset({"mr.", "mrs.", "ms.", "dr.", "st.", "prof.", "jr.", "sr.", "vs.", "e.g.", "i.e."})
-SPACELESS_LANGUAGES = frozenset({"zh", "yue", "ja", "th", "lo", "my"})
 PAUSE_SECONDS = 1.0
 MAX_SEGMENT_SECONDS = 30.0
 WEAK_RUN_WORDS = 2
@@ -54,7 +52,7 @@ def in_order(passages: Sequence[Passage], duration_seconds: float) -> tuple[Pass
     return tuple(ordered)
 
 
-def cut_segments(passages: Sequence[Passage], turns: Sequence[Turn] | None, language: str = "") -> tuple[Segment, ...]:
+def cut_segments(passages: Sequence[Passage], turns: Sequence[Turn] | None) -> tuple[Segment, ...]:
     """Sentence-like segments, each by one speaker, holding every word once and in order.
 
     ``turns`` None means nobody asked who speaks. A segment ends with a sentence, at a pause, or where the speaker
@@ -65,7 +63,7 @@ def cut_segments(passages: Sequence[Passage], turns: Sequence[Turn] | None, lang
         words = assign_speakers([item.word for item in said], turns)
         said = [replace(item, word=word) for item, word in zip(said, words, strict=True)]
     sentences = _split(said, lambda a, b: _is_sentence_break(a.word, b.word) or a.word.speaker_id != b.word.speaker_id)
-    return tuple(_segment(group, language) for sentence in sentences for group in _not_too_long(sentence))
+    return tuple(_segment(group) for sentence in sentences for group in _not_too_long(sentence))
 
 
 def assign_speakers(words: Sequence[Word], turns: Sequence[Turn]) -> list[Word]:
@@ -102,15 +100,9 @@ def name_speakers(
     return named, speakers
 
 
-def join_words(words: Sequence[str], language: str) -> str:
-    """The words as running text: spaces between them, but in Chinese and its like only between two Latin words."""
-    if language not in SPACELESS_LANGUAGES:
-        return " ".join(words)
-    text = ""
-    for word in words:
-        between_latin = text[-1:].isascii() and text[-1:].isalnum() and word[:1].isascii() and word[:1].isalnum()
-        text += f" {word}" if between_latin else word
-    return text
+def join_words(words: Iterable[Word]) -> str:
+    """The words as running text, with the spaces that they were written with."""
+    return "".join(f" {word.text}" if word.space_before else word.text for word in words).removeprefix(" ")
 
 
 def without_words(segments: Iterable[Segment]) -> tuple[Segment, ...]:
@@ -191,10 +183,14 @@ def _split(items: Sequence[T], is_cut: Callable[[T, T], bool]) -> list[list[T]]:
 
 
 def _is_sentence_break(before: Word, after: Word) -> bool:
+    if after.text[:1] in CLOSING_BRACKETS or CLOSING_MARKS.issuperset(after.text):
+        return False
     if after.start_seconds - before.end_seconds >= PAUSE_SECONDS:
         return True
-    text = before.text.rstrip(CLOSING_MARKS)
-    return text.endswith(SENTENCE_ENDS) and text.lower() not in ABBREVIATIONS
+    text = without_closing_marks(before.text)
+    if text[-2:-1].isdecimal() and after.text[0].isdecimal() and not after.space_before:
+        return False  # "3." and "14"
+    return text[-1:] in SENTENCE_ENDS and text.lower() not in ABBREVIATIONS
 
 
 def _not_too_long(sentence: list[_Said]) -> list[list[_Said]]:
@@ -211,12 +207,13 @@ def _not_too_long(sentence: list[_Said]) -> list[list[_Said]]:
     return _not_too_long(sentence[:cut]) + _not_too_long(sentence[cut:])
 
 
-def _segment(group: Sequence[_Said], language: str) -> Segment:
-    words = tuple(item.word for item in group)
+def _segment(group: Sequence[_Said]) -> Segment:
+    words = (replace(group[0].word, space_before=True), *(item.word for item in group[1:]))
+    by_passage = _split(group, lambda a, b: a.passage is not b.passage)
     return Segment(
         start_seconds=words[0].start_seconds,
         end_seconds=words[-1].end_seconds,
-        text=join_words([word.text for word in words], language),
+        text=join_texts(join_words(item.word for item in part) for part in by_passage),
         speaker_id=words[0].speaker_id,
         confidence=_confidence(group),
         words=words,

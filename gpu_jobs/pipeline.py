@@ -135,7 +135,7 @@ def transcribe_recording(
         spoken = _transcribe(recording, speech, options, crew, progress, run)
         progress.finish("transcribing")
         turns = speakers_work.turns()
-    segments, speakers = name_speakers(cut_segments(spoken.passages, turns, spoken.language), turns or ())
+    segments, speakers = name_speakers(cut_segments(spoken.passages, turns), turns or ())
     warnings = [*recording.warnings, *spoken.warnings, *doubts_about_number(options, turns)]
     summary = None
     if options.summary:

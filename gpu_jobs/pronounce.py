@@ -97,7 +97,7 @@ def _parts(plain: str) -> list[str]:
 
 
 def _tokens_of_part(part: str, is_known: Callable[[str], bool]) -> list[str]:
-    if part[0].isdigit():
+    if part[0].isdecimal():  # "²" is a digit too, but no number; like other letters without a sound it is left out
         return _number_tokens(part)
     if part in SYMBOLS or part in CURRENCIES:
         return [SYMBOLS.get(part) or CURRENCIES[part]]

@@ -27,7 +27,7 @@ def with_turns(
     ``compute_seconds`` is what this cost; what the words once cost is in the first job's receipt.
     """
     passages = [_passage(segment) for segment in base.segments]
-    segments, speakers = name_speakers(cut_segments(passages, turns, base.language), turns)
+    segments, speakers = name_speakers(cut_segments(passages, turns), turns)
     if not all(segment.words for segment in base.segments):
         segments = without_words(segments)
     return replace(

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from shared.domain.transcripts import Segment, Summary
 
+MAX_TOPICS, MAX_TOPIC_CHARS = 8, 60
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TalkNotes:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gpu_jobs.summarize import TalkNotes
+from gpu_jobs.summarize import MAX_TOPIC_CHARS, MAX_TOPICS, TalkNotes
+from shared.domain.scripts import join_texts
 from shared.domain.transcripts import Segment, Summary
 
 ENGINE = "extractive:lexrank+yake"
@@ -26,7 +27,6 @@ MAX_SENTENCES_AT_ONCE = 1_000
 
 DAMPING = 0.85
 REDUNDANT_SIMILARITY = 0.6
-MAX_TOPICS = 8
 MAX_TOPIC_WORDS = 3
 
 
@@ -49,18 +49,22 @@ def summarize(segments: Sequence[Segment], language: str) -> Summary | None:
         return None
     wanted = min(6, max(1, round(len(sentences) / 6)))
     chosen = sentences if len(sentences) <= 2 else _best(sentences, wanted)
-    return Summary(text=" ".join(chosen), topics=topics_of(" ".join(sentences), language))
+    return Summary(text=join_texts(chosen), topics=topics_of(" ".join(sentences), language))
 
 
 def topics_of(text: str, language: str) -> tuple[str, ...]:
-    """The talk's key phrases, most important first, none contained in another; () for a text without any."""
+    """The talk's key phrases, most important first, none contained in another; () for a text without any.
+
+    Where a script has no spaces, what the library takes for a phrase may be a whole talk: too long, and no topic.
+    """
     import yake
 
     extractor = yake.KeywordExtractor(lan=language or "en", n=MAX_TOPIC_WORDS, dedupLim=0.7, top=4 * MAX_TOPICS)
     topics: list[str] = []
     for phrase, _ in extractor.extract_keywords(text):
         topic = phrase.strip().lower()
-        if topic and not any(topic in other or other in topic for other in topics):
+        fits = 0 < len(topic) <= MAX_TOPIC_CHARS
+        if fits and not any(topic in other or other in topic for other in topics):
             topics.append(topic)
     return tuple(topics[:MAX_TOPICS])
 

@@ -14,14 +14,14 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from gpu_jobs.summarize import TalkNotes
+from gpu_jobs.summarize import MAX_TOPIC_CHARS, MAX_TOPICS, TalkNotes
 from shared.domain.transcripts import Segment, Summary
 
 MAX_PART_BYTES = 24_000
 """In UTF-8. About 6,000 tokens, whatever the script: what fits, with the answer, into the smallest context that is
 served today (8k). A letter is a quarter of a token in English, and up to a whole one where it takes three bytes."""
 
-MAX_SUMMARY_CHARS, MAX_TOPICS, MAX_TOPIC_CHARS, MAX_LABEL_CHARS = 4_000, 8, 60, 40
+MAX_SUMMARY_CHARS, MAX_LABEL_CHARS = 4_000, 40
 TRIES = 2
 
 SCHEMA: dict[str, Any] = {
@@ -83,10 +83,9 @@ class LlmSummarizer:
         while len(notes) > 1:
             for note in notes:
                 labels = note["speakers"] | labels  # who is named first keeps the name
-            packed = _packed([note["summary"] for note in notes], self._max_part_bytes)
-            if len(packed) == len(notes):
-                packed = packed[:1]  # summaries as long as what they sum up: a model that never ends must
-            notes = [self._ask(part, language) for part in packed]
+            half = self._max_part_bytes // 2 - 1  # two and their ends of line fit into a part: every round has fewer
+            summaries = [_shortened(note["summary"], half) for note in notes]
+            notes = [self._ask(part, language) for part in _packed(summaries, self._max_part_bytes)]
         labels = notes[0]["speakers"] | labels
         summary = Summary(text=notes[0]["summary"], topics=tuple(notes[0]["topics"]))
         return TalkNotes(summary=summary, labels={who: name for who, name in labels.items() if who in known})
@@ -169,6 +168,10 @@ def _cut(line: str, max_bytes: int) -> list[str]:
     if len(line.encode()) < max_bytes:
         return [line]
     return [line[at : at + letters] for at in range(0, len(line), letters)]
+
+
+def _shortened(text: str, max_bytes: int) -> str:
+    return text.encode()[:max_bytes].decode(errors="ignore")
 
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:

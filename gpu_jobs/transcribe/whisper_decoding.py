@@ -10,7 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -18,10 +18,10 @@ import numpy as np
 
 from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording, Samples
 from gpu_jobs.chunks import Window
-from gpu_jobs.merge import SPACELESS_LANGUAGES, join_words
+from gpu_jobs.merge import join_words
 from gpu_jobs.transcribe import Passage
+from gpu_jobs.transcribe.whisper_words import words_of
 from shared.domain.errors import JobFailure
-from shared.domain.transcripts import Word
 
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 REPETITIVE, IMPROBABLE = 2.4, -1.0
@@ -128,31 +128,12 @@ def is_invented(segment: Any) -> bool:
 
 def passage_of(segment: Any, window: Window, heard_from: float, language: str) -> Passage:
     """The library's segment at its place in the recording; its clock showed ``heard_from`` when the window began."""
-    words = _words(segment.words or (), window, heard_from, language)
+    words = words_of(segment.words or (), window, heard_from, language)
     place = window.place(segment.start - heard_from, segment.end - heard_from)
     return Passage(
         start_seconds=words[0].start_seconds if words else place.start_seconds,
         end_seconds=words[-1].end_seconds if words else place.end_seconds,
-        text=join_words([word.text for word in words], language),
+        text=join_words(words),
         confidence=round(min(1.0, math.exp(segment.avg_logprob)), 3),
         words=tuple(words),
     )
-
-
-def _words(timed: Iterable[Any], window: Window, heard_from: float, language: str) -> list[Word]:
-    """Words as they are written; what the library splits off without a space ("'s") goes back to its word."""
-    words: list[Word] = []
-    for item in timed:
-        text = item.word.strip()
-        if not text:
-            continue
-        place = window.place(float(item.start) - heard_from, float(item.end) - heard_from)
-        start, end = round(place.start_seconds, 3), round(place.end_seconds, 3)
-        probability = round(float(item.probability), 3)
-        if words and not item.word.startswith(" ") and language not in SPACELESS_LANGUAGES:
-            last = words[-1]
-            lowest = min(probability, last.confidence or 0.0)
-            words[-1] = replace(last, text=last.text + text, end_seconds=max(last.end_seconds, end), confidence=lowest)
-        else:
-            words.append(Word(text=text, start_seconds=start, end_seconds=end, confidence=probability))
-    return words

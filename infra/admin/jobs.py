@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 
 from gpu_jobs.fanout import ChunkResult
+from gpu_jobs.merge import join_words
 from gpu_jobs.shelf import BucketShelf
 from infra.admin.show import Shown
 from shared.bootstrap import Services
 from shared.domain.errors import NotFound
 from shared.domain.ids import JobId
 from shared.domain.job_keys import work_prefix
+from shared.domain.scripts import join_texts
 
 
 def show_parts(services: Services, arguments: argparse.Namespace) -> Shown:
@@ -26,7 +28,7 @@ def show_parts(services: Services, arguments: argparse.Namespace) -> Shown:
             "from_seconds": min((passage.start_seconds for passage in result.passages), default=None),
             "to_seconds": max((passage.end_seconds for passage in result.passages), default=None),
             "engine": result.engine,
-            "text": " ".join(word.text for passage in result.passages for word in passage.words),
+            "text": join_texts(join_words(passage.words) for passage in result.passages),
         }
         for name, result in sorted(results.items())
     ]

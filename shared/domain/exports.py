@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.domain.graphemes import clean, columns, has_right_to_left, isolate
+from shared.domain.scripts import join_texts
 from shared.domain.subtitles import Cue, SubtitleStyle, cut
 from shared.domain.transcripts import Segment, Summary, Transcript
 
@@ -139,7 +140,7 @@ def clock(seconds: float) -> str:
 def _paragraph(segments: Sequence[Segment], labels: Mapping[str, str], *, timestamps: bool) -> Paragraph:
     speaker_id = segments[0].speaker_id
     return Paragraph(
-        text=" ".join(clean(segment.text) for segment in segments),
+        text=join_texts(clean(segment.text) for segment in segments),
         speaker=None if speaker_id is None else labels.get(speaker_id, speaker_id),
         start_seconds=segments[0].start_seconds if timestamps else None,
     )

@@ -49,7 +49,8 @@ def is_ideographic(char: str) -> bool:
     """True for Chinese characters and kana, between which a line may break without a space."""
     code = ord(char)
     return (
-        0x3040 <= code <= 0x30FF
+        0x3005 <= code <= 0x3007  # the iteration mark and the zero
+        or 0x3040 <= code <= 0x30FF
         or 0x3400 <= code <= 0x4DBF
         or 0x4E00 <= code <= 0x9FFF
         or 0xF900 <= code <= 0xFAFF

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shared.domain.graphemes import clean, columns, graphemes, is_ideographic
+from shared.domain.scripts import CLOSING_MARKS, NEVER_FIRST_KANA, OPENING_MARKS, SENTENCE_ENDS, without_closing_marks
 from shared.domain.transcripts import Segment
 
-_SENTENCE_ENDS = frozenset(".!?…。！？؟۔।॥։።")  # noqa: RUF001 - full stops of other scripts
 _CLAUSE_ENDS = frozenset(",;:，、；：،؛—–")  # noqa: RUF001 - full-width and dashes are meant
-_CLOSERS = frozenset("\"'”’»›)]}」』）】》〉")  # noqa: RUF001 - quotation marks are meant
-_NEVER_FIRST = _SENTENCE_ENDS | _CLAUSE_ENDS | _CLOSERS | frozenset("ーぁぃぅぇぉっゃゅょァィゥェォッャュョ々")
-_NEVER_LAST = frozenset("([{「『（【《〈“‘«‹")  # noqa: RUF001 - quotation marks are meant
+_NEVER_FIRST = SENTENCE_ENDS | _CLAUSE_ENDS | CLOSING_MARKS | NEVER_FIRST_KANA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,11 +117,11 @@ def _break_word(word: str, limit_columns: int) -> list[str]:
 def _may_break(before: str, cluster: str) -> bool:
     if not (is_ideographic(before[-1]) or is_ideographic(cluster[0])):
         return False
-    return cluster[0] not in _NEVER_FIRST and before[-1] not in _NEVER_LAST
+    return cluster[0] not in _NEVER_FIRST and before[-1] not in OPENING_MARKS
 
 
 def _token(text: str, start: float, end: float, speaker_id: str | None, *, space_before: bool) -> Token:
-    bare = text.rstrip("".join(_CLOSERS))
+    bare = without_closing_marks(text)
     last = bare[-1] if bare else ""
     return Token(
         text=text,
@@ -132,7 +130,7 @@ def _token(text: str, start: float, end: float, speaker_id: str | None, *, space
         columns=columns(text),
         space_before=space_before,
         speaker_id=speaker_id,
-        ends_sentence=last in _SENTENCE_ENDS,
+        ends_sentence=last in SENTENCE_ENDS,
         ends_clause=last in _CLAUSE_ENDS,
     )
 

@@ -24,6 +24,7 @@ from shared.domain.graphemes import (
     isolate,
     main_direction,
 )
+from shared.domain.scripts import is_written_together
 from shared.domain.subtitle_tokens import Token, tokens_of
 from shared.domain.transcripts import Segment
 
@@ -103,11 +104,7 @@ def _runs(segments: Iterable[Segment], style: SubtitleStyle) -> Iterator[_Draft]
     # One line must hold a name and at least half a line of text.
     limit = style.max_columns if style.max_lines > 1 else max(1, style.max_columns // 2)
     current: list[Token] = []
-    for token in (
-        token
-        for segment in sorted(segments, key=lambda segment: segment.start_seconds)
-        for token in tokens_of(segment, limit)
-    ):
+    for token in _all_tokens(segments, limit):
         if current and (
             token.speaker_id != current[-1].speaker_id
             or token.start_seconds - current[-1].end_seconds > style.max_pause_seconds
@@ -118,6 +115,16 @@ def _runs(segments: Iterable[Segment], style: SubtitleStyle) -> Iterator[_Draft]
         current.append(token)
     if current:
         yield _Draft(tokens=current, speaker_id=current[0].speaker_id)
+
+
+def _all_tokens(segments: Iterable[Segment], limit_columns: int) -> Iterator[Token]:
+    """The tokens of all segments, in order of time."""
+    before = ""
+    for segment in sorted(segments, key=lambda segment: segment.start_seconds):
+        together = is_written_together(before, segment.text)
+        for index, token in enumerate(tokens_of(segment, limit_columns)):
+            yield replace(token, space_before=False) if together and index == 0 else token
+        before = segment.text
 
 
 def _cut_run(run: _Draft, style: SubtitleStyle, reserved_columns: int) -> Iterator[_Draft]:

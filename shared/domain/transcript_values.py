@@ -62,12 +62,26 @@ def _row(word: Word, segment: Segment) -> list[Any]:
 
 
 def _to_segments(values: list[dict[str, Any]], rows: WordRows | None) -> tuple[Segment, ...]:
+    said: list[list[Word]]
     if rows is None:
-        return tuple(Segment(**{**each, "words": tuple(Word(**word) for word in each["words"])}) for each in values)
+        said = [[Word(**word) for word in each["words"]] for each in values]
+    else:
+        said = [[_to_word(row, each["speaker_id"]) for row in words] for each, words in zip(values, rows, strict=True)]
     return tuple(
-        Segment(**{**each, "words": tuple(_to_word(row, each["speaker_id"]) for row in words)})
-        for each, words in zip(values, rows, strict=True)
+        Segment(**{**each, "words": _spaced(words, each["text"])}) for each, words in zip(values, said, strict=True)
     )
+
+
+def _spaced(words: list[Word], text: str) -> tuple[Word, ...]:
+    """The words, written together where their segment's text has no space: that is not stored with them."""
+    spaced, at = [], 0
+    for word in words:
+        place = text.find(word.text, at)
+        if place < 0:
+            return tuple(words)
+        spaced.append(word if place == 0 or text[place - 1] == " " else replace(word, space_before=False))
+        at = place + len(word.text)
+    return tuple(spaced)
 
 
 def _to_word(row: list[Any], speaker_id: str | None) -> Word:

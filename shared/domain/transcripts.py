@@ -9,11 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from shared.domain.plans import WorkPlan
+from shared.domain.scripts import join_texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One spoken word with its time. ``aligned`` is False where the time was interpolated, not measured."""
+    """One spoken word with its time. ``aligned`` is False where the time was interpolated, not measured.
+
+    ``space_before`` is False where the word is written together with the one before it in its segment, as in Chinese.
+    """
 
     text: str
     start_seconds: float
@@ -21,6 +25,7 @@ class Word:
     confidence: float | None = None
     aligned: bool = True
     speaker_id: str | None = None
+    space_before: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,5 +123,5 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """The plain transcript: segment texts joined by single spaces."""
-        return " ".join(segment.text for segment in self.segments if segment.text)
+        """The plain transcript: segment texts with single spaces between them, none where Chinese or Japanese meet."""
+        return join_texts(segment.text for segment in self.segments)

@@ -68,7 +68,7 @@ def test_a_device_that_is_not_known_has_a_row_without_a_price(
     job_id = api.post(SUBMIT, headers=funded.headers, files=files).json()["id"]
     services = cloud.services("SweepFunction")
     with driver(tmp_path, "exit 9"):
-        work_on(services, job_id, SpeechPipeline(Elsewhere(services.bucket, services.upload_bucket).crew)
+        work_on(services, job_id, SpeechPipeline(Elsewhere(services.bucket, services.upload_bucket).crew))
     receipt = api.get(f"{SUBMIT}{job_id}/", headers=funded.headers).json()["receipt"]
     (row,) = [use for use in receipt["compute"] if use["part"] == "transcribing"]
     assert (row["device"], row["usd_per_second"]) == ("unknown", 0)

@@ -42,6 +42,16 @@ def test_topics_are_what_the_talk_is_about() -> None:
     assert not [t for t in summary.topics for other in summary.topics if t != other and t in other]
 
 
+def test_a_talk_in_a_script_without_spaces_is_not_its_own_topic() -> None:
+    summary = summarize(segments_of("สวัสดีครับวันนี้เราจะพูดถึงเรื่องการเงิน" * 40), "th")
+
+    assert summary is not None
+    assert summary.topics == ()
+    short = summarize(segments_of("การเงิน ประเทศไทย. การเงิน ประเทศไทย."), "th")
+    assert short is not None
+    assert short.topics
+
+
 def test_nothing_said_has_no_summary() -> None:
     assert summarize([], "en") is None
     assert summarize(segments_of("   "), "en") is None

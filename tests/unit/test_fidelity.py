@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +53,68 @@ def test_people_may_repeat_themselves() -> None:
     assert without_loops(passages, "en") == (tuple(passages), 0)
 
 
+def spaceless(text: str, start: float = 0.0) -> Passage:
+    """A passage whose every letter is a word, as Whisper gives Chinese."""
+    words = tuple(
+        Word(text=letter, start_seconds=start + 0.2 * i, end_seconds=start + 0.2 * (i + 1), space_before=i == 0)
+        for i, letter in enumerate(text)
+    )
+    return Passage(start_seconds=start, end_seconds=words[-1].end_seconds, text=text, words=words)
+
+
+@pytest.mark.parametrize(
+    ("once", "times", "language"),
+    [
+        ("请不吝点赞订阅转发打赏支持明镜与点点栏目", 10, "zh"),
+        ("请不吝点赞订阅转发打赏支持明镜与点点栏目", 4, "zh"),
+        ("谢谢大家", 10, "zh"),
+        ("ご視聴ありがとうございました", 5, "ja"),
+        ("字幕由社群提供感谢您的观看请点赞订阅转发打赏支持明镜与点点栏目", 6, "yue"),
+        ("ขอบคุณครับ", 12, "th"),
+    ],
+)
+def test_a_loop_in_a_script_without_spaces_is_measured_in_letters(once: str, times: int, language: str) -> None:
+    (passage,), loops = without_loops([spaceless("好" + once * times + "完")], language)
+
+    assert (passage.text, loops) == (f"好{once}完", 1)
+
+
+@pytest.mark.parametrize("text", ["加油" * 6, "对不对" * 4, "没关系" * 4, "哈" * 12, "1" * 12, "はい" * 6])
+def test_chants_and_laughter_in_a_script_without_spaces_stay(text: str) -> None:
+    passages = (spaceless(text),)
+
+    assert without_loops(passages, "ja") == (passages, 0)
+
+
+def test_a_vote_in_a_script_without_spaces_is_counted_out() -> None:
+    vote = [spaceless("同意", 2.0 * index) for index in range(30)]
+
+    assert without_loops(vote, "zh") == (tuple(vote), 0)
+
+
+def test_a_long_sentence_over_and_over_is_a_loop_and_one_said_four_times_is_not() -> None:
+    sentence = "thank you for watching please subscribe to my channel and see you next time "
+    (passage,), loops = without_loops([spoken("So " + sentence * 8 + "bye")], "en")
+
+    assert (passage.text, loops) == (f"So {sentence}bye", 1)
+    assert without_loops([spoken(sentence * 4)], "en")[1] == 0
+
+
+def test_hours_of_votes_and_of_numbers_are_no_loops() -> None:
+    votes = [spoken("Yes.", 2.0 * index) for index in range(20_000)]
+    talk = [spoken(f"{index} and {index % 7} or so on", 3.0 * index) for index in range(10_000)]
+
+    assert without_loops(votes, "en")[1] == 0
+    assert without_loops(talk, "en")[1] == 0
+
+
+@given(texts=st.lists(st.sampled_from("哈对不"), max_size=90))
+def test_what_is_left_of_chinese_has_no_loop(texts: list[str]) -> None:
+    (left,), _ = without_loops([spaceless("好" + "".join(texts))], "zh")
+
+    assert without_loops([left], "zh") == ((left,), 0)
+
+
 @given(texts=st.lists(st.sampled_from(["a", "b", "c"]), max_size=60))
 def test_what_is_left_has_no_loop_and_is_in_the_order_it_was(texts: list[str]) -> None:
     (left,), _ = without_loops([spoken(" ".join(texts))], "en")
@@ -81,7 +144,7 @@ def test_new_words_stand_in_their_gap_and_no_old_word_changes() -> None:
     old = [spoken("one two", 0.0), spoken("seven eight", 8.0)]
     found = [spoken("two three four five six seven", 1.0, pace=1.0)]
 
-    filled = fill_gaps(old, [span(2.0, 6.0)], found, "en")
+    filled = fill_gaps(old, [span(2.0, 6.0)], found)
 
     said = [word.text for passage in filled for word in passage.words]
     assert said == ["one", "two", "three", "four", "five", "six", "seven", "eight"]
@@ -92,7 +155,7 @@ def test_a_gap_in_the_middle_of_a_passage_splits_it() -> None:
         start_seconds=0.0, end_seconds=10.0, text="", words=spoken("a b", 0.0).words + spoken("e f", 8.0).words
     )
 
-    filled = fill_gaps([passage], [span(2.0, 7.0)], [spoken("c d", 3.0)], "en")
+    filled = fill_gaps([passage], [span(2.0, 7.0)], [spoken("c d", 3.0)])
 
     assert [p.text for p in filled] == ["a b", "c d", "e f"]
 

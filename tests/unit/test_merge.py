@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,9 +162,13 @@ def test_whatever_times_an_engine_gives_they_come_out_monotone_and_inside_the_re
     assert all(0 <= edge <= 10 for edge in edges)
 
 
-def test_chinese_is_joined_without_spaces_but_latin_words_keep_theirs() -> None:
-    assert join_words(["我", "用", "open", "source", "软件", "。"], "zh") == "我用open source软件。"
-    assert join_words(["one", "two"], "en") == "one two"
+def test_words_are_joined_with_the_spaces_they_were_written_with() -> None:
+    chinese = [("我", False), ("用", False), ("open", False), ("source", True), ("软件。", False)]
+    words = [Word(text=text, start_seconds=0, end_seconds=0, space_before=space) for text, space in chinese]
+
+    assert join_words(words) == "我用open source软件。"
+    assert join_words(spoken("one two").words) == "one two"
+    assert join_words([]) == ""
 
 
 @given(
@@ -186,3 +191,28 @@ def test_no_word_is_lost_doubled_or_moved_whatever_the_turns(
     for before, after in pairwise(segments):
         assert before.end_seconds <= after.start_seconds
     assert {segment.speaker_id for segment in segments} == {speaker.id for speaker in speakers}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "یہ پہلا جملہ ہے۔ یہ دوسرا جملہ ہے۔",  # noqa: RUF001 - other full stops are the point
+        "ပထမ စာကြောင်း။ ဒုတိယ စာကြောင်း။",
+        "ሰላም ነው። ደህና ነው።",
+        "Բարեւ ձեզ։ Ինչպես եք։",  # noqa: RUF001
+        "សួស្តី។ អរគុណ។",
+        "यह पहला है। यह दूसरा है।",
+        "はい｡ いいえ｡",
+        "はい． いいえ．",  # noqa: RUF001
+        "（はい。） 「いいえ。」",  # noqa: RUF001
+        "»Hej.« »Farvel.«",
+        "”Hej.” ”Hejdå.”",
+    ],
+)
+def test_a_sentence_ends_with_the_full_stop_of_its_script(text: str) -> None:
+    assert len(cut_segments([spoken(text)], None)) == 2
+
+
+@pytest.mark.parametrize("text", ["「 はい。 」 と", "（ 笑 了。 ） 好", "he left. )", "so. ” and", "好。 」』 吗"])  # noqa: RUF001
+def test_no_segment_begins_with_a_closing_mark(text: str) -> None:
+    assert len(cut_segments([spoken(text)], None)) == 1

@@ -35,6 +35,9 @@ DICTIONARY = frozenset(
         ("5%", ("five", "percent")),
         ("bbc", ("b", "b", "c")),
         ("covid-19", ("covid", "nineteen")),
+        ("10²", ("ten", "²")),
+        ("½", ("½",)),
+        ("٢١", ("twenty", "one")),
         ("—", ()),
         ("...", ()),
     ],
@@ -66,4 +69,5 @@ def test_an_unknown_word_is_sounded_out() -> None:
 
 def test_what_has_no_latin_letters_has_no_sound() -> None:
     assert sound_out("你好") == ""
+    assert sound_out("²") == ""
     assert sound_out("") == ""

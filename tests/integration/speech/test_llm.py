@@ -109,6 +109,18 @@ def test_a_long_talk_in_another_script_fits_into_the_models_context_too(server: 
     assert sent.count("船") == 60 * 40
 
 
+def test_no_part_of_a_talk_is_left_out_though_every_summary_is_as_long_as_may_be(server: Server) -> None:
+    lines = [replace(segment, text=mark + "船" * 7_900) for segment, mark in zip(talk(5), "甲乙丙丁戊", strict=True)]
+    server.answers = [json.dumps({**GOOD, "summary": mark + "话" * 4_000}) for mark in "甲乙丙丁戊己庚辛壬"]
+
+    assert summarizer(server).summarize(lines, "zh") is not None
+
+    sent = [request["messages"][1]["content"] for request in server.requests]
+    assert all(len(content.encode()) <= 24_000 for content in sent)
+    rounds = ["".join(letter for letter in content if letter in "甲乙丙丁戊己庚辛壬") for content in sent[5:]]
+    assert rounds == ["甲乙", "丙丁", "戊", "己庚", "辛", "壬壬"]
+
+
 @pytest.mark.parametrize("bad", ["no JSON at all", '{"summary": 3}', "", '{"summary": ', "[" * 5_000, 500, None])
 def test_nonsense_is_asked_for_again_and_then_given_up(server: Server, bad: Any) -> None:
     server.answers = [bad, json.dumps(GOOD)]
