@@ -9,7 +9,6 @@ from functions import startup  # isort: skip - before everything else
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import cache
 from typing import Any
 from urllib.parse import unquote_plus
@@ -97,10 +96,13 @@ def make_drops(services: Services) -> Drops:
 
     def make_submission(principal: Principal, options: dict[str, Any], stored: StoredObject) -> Submission:
         if "" in options:
-            raise InvalidRequest(f"The options cannot be read: {options['']}.")
-        texts = json_texts({name: Decimal(str(v)) if isinstance(v, float) else v for name, v in options.items()})
-        allow_loopback = services.settings.allow_loopback_webhooks
-        asked = parse_asked(texts, also=frozenset(), allow_loopback=allow_loopback)
+            raise InvalidRequest(f"The options cannot be read: {options['']}")
+        asked = parse_asked(
+            json_texts(options),
+            also=frozenset(),
+            allow_loopback=services.settings.allow_loopback_webhooks,
+            most_days=services.submissions.most_days,
+        )
         if asked.warnings:
             raise InvalidRequest(f"The options have a mistake: {asked.warnings[0]}")  # nobody reads warnings here
         if asked.dry_run or asked.reuse:

@@ -25,6 +25,14 @@ _QUIET = ("boto3", "botocore", "mangum", "s3transfer", "urllib3")  # one line of
 _context: ContextVar[Mapping[str, Any]] = ContextVar("log_context")
 
 
+class _Formatter(LambdaPowertoolsFormatter):
+    """Lines that can always be written: half a character (a lone surrogate), which no encoding has, becomes a "?"."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return super().format(record).encode(errors="replace").decode()
+
+
 def configure(service: str) -> None:
     """Log JSON lines of ``service`` to standard output, in place of whatever handlers the process came with.
 
@@ -33,7 +41,7 @@ def configure(service: str) -> None:
     Only the formatter of Powertools: with its Logger each module would need one, and most of shared/ may not know it.
     """
     namespace = metrics.namespace(os.environ.get("STAGE", "dev"))
-    formatter = LambdaPowertoolsFormatter(service=service)
+    formatter = _Formatter(service=service)
 
     def add(record: logging.LogRecord) -> bool:
         for name, value in {**_context.get({}), **metrics.embedded(record, namespace)}.items():

@@ -6,15 +6,18 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from functions.api.fields import MAX_SPEAKERS, Fields, quote
 from shared.domain.errors import InvalidRequest
+from shared.domain.json_objects import MAX_NAME_CHARS
 from shared.domain.options import TranscriptionOptions
 from shared.domain.urls import UnsafeUrl, parse_webhook_url
 from shared.services.submissions import Submission
 
 MAX_FILENAME_CHARS = 255
+MAX_DAYS = 3_650  # that a deployment may keep anything
 
 DEFAULT_FILENAME = "recording"
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
@@ -52,8 +55,13 @@ class Asked:
         )
 
 
-def parse_asked(texts: Mapping[str, Sequence[str]], *, also: frozenset[str], allow_loopback: bool) -> Asked:
-    """The checked options. ``also`` are fields read elsewhere. Raises InvalidRequest naming the first that is wrong."""
+def parse_asked(
+    texts: Mapping[str, Sequence[str]], *, also: frozenset[str], allow_loopback: bool, most_days: int = MAX_DAYS
+) -> Asked:
+    """The checked options. Raises InvalidRequest naming the first that is wrong.
+
+    ``also`` are fields read elsewhere, ``most_days`` is the longest retention of this deployment.
+    """
     fields = Fields(texts)
     options = TranscriptionOptions(
         model=fields.model(),
@@ -72,13 +80,13 @@ def parse_asked(texts: Mapping[str, Sequence[str]], *, also: frozenset[str], all
         max_millicredits=fields.credits("max_credits"),
         dry_run=fields.boolean("dry_run", default=False),
         reuse=fields.boolean("reuse", default=False),
-        retention_days=fields.optional_whole_number("retention_days", most=3_650),
+        retention_days=fields.optional_whole_number("retention_days", most=most_days),
         warnings=tuple(unknown_field(name, known) for name in texts if name not in known),
     )
 
 
 def json_texts(values: Mapping[str, Any]) -> dict[str, list[str]]:
-    """JSON values as the texts a form would have. Raises InvalidRequest."""
+    """Values of ``json_objects`` as the texts a form would have. Raises InvalidRequest."""
     return {name: _texts(name, value) for name, value in values.items() if value is not None}
 
 
@@ -120,9 +128,9 @@ def _texts(name: str, value: Any) -> list[str]:
             return [json.dumps(value)]
     elif isinstance(value, str):
         return [value]
-    elif not isinstance(value, dict):
-        return [f"{value:f}"] if not isinstance(value, int) else [str(value)]
-    raise InvalidRequest(f"'{name[:100]}' has a value of the wrong type.", field=name[:100])
+    elif isinstance(value, int | Decimal):
+        return [f"{Decimal(value):f}"]
+    raise InvalidRequest(f"'{name[:MAX_NAME_CHARS]}' has a value of the wrong type.", field=name[:MAX_NAME_CHARS])
 
 
 def read_webhook_url(text: str, *, allow_loopback: bool) -> str | None:

@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from functions.api.described import json_content
 from functions.api.fields import parse_credits, quote
+from functions.api.times import read_time
 from shared.domain.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from shared.domain.json_objects import MAX_NAME_CHARS, read_object
 
 MAX_BODY_BYTES = 64 * 1024
+REFUSALS = (413, 415)  # what a route with such a body may answer beside a 400
 
 
 class Body:
-    """The object's values, by name. An absent field and one that is null are the same."""
+    """The object's values, by name. An absent field and one that is null are the same.
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    ``place`` is where an object inside the body stands; refusals name its fields with it.
+    """
+
+    def __init__(self, values: Mapping[str, Any], *, place: str = "") -> None:
         self._values = values
+        self._place = place
 
     def only(self, *names: str) -> None:
         """Raise InvalidRequest when there is any other field: a misspelt limit must not be no limit."""
         for name in self._values:
             if name not in names:
-                raise InvalidRequest(f"Unknown field {quote(name)}.", field=name[:100])
+                message = f"Unknown field {quote(self._place + name)}. Use {', '.join(names)}."
+                raise InvalidRequest(message, field=self._place + name[:MAX_NAME_CHARS])
 
-    def text(self, name: str, *, default: str | None = None) -> str:
-        """A text, required where there is no ``default``."""
+    def text(self, name: str, *, default: str | None = None, most: int | None = None) -> str:
+        """A text of at most so many characters, required where there is no ``default``."""
         value = self._values.get(name)
         if value is None and default is not None:
             return default
-        if not isinstance(value, str):
-            raise InvalidRequest(f"'{name}' must be a text.", field=name)
+        if not isinstance(value, str) or (most is not None and len(value) > most):
+            raise self._refusal(name, "a text" if most is None else f"a text of at most {most} characters")
         return value
+
+    def optional_text(self, name: str) -> str | None:
+        """A text, or None."""
+        return None if self._values.get(name) is None else self.text(name)
 
     def texts(self, name: str) -> list[str] | None:
         """A list of texts, or None."""
@@ -44,33 +55,45 @@ class Body:
         if value is None:
             return None
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-            raise InvalidRequest(f"'{name}' must be a list of texts.", field=name)
+            raise self._refusal(name, "a list of texts")
         return value
+
+    def objects(self, name: str, *, most: int) -> list[Body]:
+        """A required list of objects, of one at least."""
+        value = self._values.get(name)
+        if not isinstance(value, list) or not 0 < len(value) <= most or not all(isinstance(e, dict) for e in value):
+            raise self._refusal(name, f"a list of 1 to {most} objects")
+        return [Body(each, place=f"{self._place}{name}[{number}].") for number, each in enumerate(value)]
 
     def credits(self, name: str) -> int | None:
         """A number of credits in milli-credits, or None. A text is refused, however numeric it looks."""
         value = self._values.get(name)
         if value is None:
             return None
-        number = isinstance(value, int | Decimal) and not isinstance(value, bool)
-        if not number or not -(10**12) < value < 10**12:
-            raise InvalidRequest(f"'{name}' must be a positive number of credits like 12.5.", field=name)
-        return parse_credits(f"{value:f}", name)
+        if isinstance(value, bool) or not isinstance(value, int | Decimal):
+            raise self._refusal(name, "a positive number of credits like 12.5")
+        return parse_credits(f"{Decimal(value):f}", name)
 
-    def whole_number(self, name: str, *, default: int, most: int) -> int:
-        """A number from 0 to ``most``."""
+    def whole_number(self, name: str, *, default: int | None = None, least: int = 0, most: int) -> int:
+        """A number from ``least`` to ``most``, required where there is no ``default``."""
         value = self._values.get(name)
-        if value is None:
+        if value is None and default is not None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-            raise InvalidRequest(f"'{name}' must be a whole number from 0 to {most}.", field=name)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise self._refusal(name, f"a whole number from {least} to {most}")
         return value
+
+    def whole_number_or_null(self, name: str, *, most: int) -> int | None:
+        """A number from 0 to ``most``, or None where null was sent; one of the two must be."""
+        if name in self._values and self._values[name] is None:
+            return None
+        return self.whole_number(name, most=most)
 
     def whole_numbers(self, name: str) -> list[int]:
         """A required list of numbers."""
         value = self._values.get(name)
         if not isinstance(value, list) or not all(type(each) is int for each in value):
-            raise InvalidRequest(f"'{name}' must be a list of whole numbers.", field=name)
+            raise self._refusal(name, "a list of whole numbers")
         return value
 
     def boolean(self, name: str, *, default: bool) -> bool:
@@ -79,21 +102,29 @@ class Body:
         if value is None:
             return default
         if not isinstance(value, bool):
-            raise InvalidRequest(f"'{name}' must be true or false.", field=name)
+            raise self._refusal(name, "true or false")
         return value
 
-    def time(self, name: str) -> datetime | None:
-        """An RFC 3339 time with its zone, or None."""
-        value = self._values.get(name)
-        if value is None:
-            return None
-        at = None
-        with contextlib.suppress(TypeError, ValueError, OverflowError):
-            at = datetime.fromisoformat(value)
-            at = at.astimezone(UTC) if at.tzinfo else None
-        if at is None:
-            raise InvalidRequest(f"'{name}' must be a time like 2027-01-31T12:00:00Z.", field=name)
-        return at
+    def time(self, name: str) -> datetime:
+        """A required RFC 3339 time with its zone, in UTC."""
+        try:
+            return read_time(self._values.get(name, ""))
+        except (TypeError, ValueError):
+            raise self._refusal(name, "a time like 2027-01-31T12:00:00Z") from None
+
+    def optional_time(self, name: str) -> datetime | None:
+        """An RFC 3339 time with its zone, in UTC, or None."""
+        return None if self._values.get(name) is None else self.time(name)
+
+    def _refusal(self, name: str, must_be: str) -> InvalidRequest:
+        field = self._place + name
+        problem = "must be" if name in self._values else "is missing: it must be"
+        return InvalidRequest(f"'{field}' {problem} {must_be}.", field=field)
+
+
+def body_of(model: str, *, required: bool = True) -> dict[str, Any]:
+    """The body in the OpenAPI document, for a route's openapi_extra, by the name of its model."""
+    return {"requestBody": {"required": required, "content": json_content(model)}}
 
 
 async def read_json(request: Request) -> dict[str, Any]:
@@ -107,22 +138,11 @@ async def read_json(request: Request) -> dict[str, Any]:
         return {}
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType("Send the body as JSON, with 'Content-Type: application/json'.")
-    try:
-        values = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise InvalidRequest("The body is not valid JSON.") from None
-    if not isinstance(values, dict):
-        raise InvalidRequest("The body must be a JSON object.")
-    return values
+    return read_object(body)
 
 
 async def _read(request: Request) -> Body:
     return Body(await read_json(request))
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    """NaN and Infinity are Python's, not JSON's."""
-    raise ValueError(name)
 
 
 JsonBody = Annotated[Body, Depends(_read)]

@@ -12,7 +12,6 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -24,7 +23,6 @@ logger = logging.getLogger(__name__)
 SERVER_ERROR = "server_error"
 OPENAI_PATHS = "/v1/audio/"  # here errors have the shape that OpenAI's SDK reads
 SERVER_ERROR_MESSAGE = "Something went wrong on our end. Please try again; if it happens again, tell us the request_id."
-MULTIPART_HINT = "Send multipart/form-data with the recording in the field 'file'."
 
 STATUS_BY_CODE: Mapping[str, int] = {
     errors.InvalidRequest.code: 400,
@@ -63,7 +61,6 @@ def install(app: FastAPI) -> None:
     """Make every error of ``app``, the framework's own included, leave in our shape."""
     app.add_exception_handler(errors.RequestError, _on_request_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(TooMuchContention, _on_contention)
 
 
@@ -106,16 +103,13 @@ async def _on_request_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
-    """What Starlette raises: no such route, no such method, a multipart body it cannot read."""
+    """What Starlette raises: no such route, no such method."""
     assert isinstance(error, HTTPException)
     if error.status_code == HTTPStatus.NOT_FOUND:
         return _response(request, errors.NotFound.code, "There is nothing at this address.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         message = f"{request.method} is not possible at this address."
         return _response(request, "method_not_allowed", message, headers={"Allow": _allowed_methods(request)})
-    if error.status_code == HTTPStatus.BAD_REQUEST:
-        message = f"The request body could not be read: {error.detail} {MULTIPART_HINT}"
-        return _response(request, errors.InvalidRequest.code, message)
     code = _CODE_BY_STATUS.get(error.status_code, SERVER_ERROR)
     if code == SERVER_ERROR:
         logger.error("unexpected_http_exception", extra={"status": error.status_code})
@@ -129,14 +123,6 @@ def _allowed_methods(request: Request) -> str:
     matching = [known for known in paths if re.fullmatch(re.sub(r"{[^}]*}", "[^/]+", known), path)]
     operations = paths[path] if path in paths else {method for known in matching for method in paths[known]}
     return ", ".join(sorted(method.upper() for method in operations))
-
-
-async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
-    """FastAPI's own validation, should a route use it: the first problem, in our shape."""
-    assert isinstance(error, RequestValidationError)
-    problem = error.errors()[0]
-    field = str(problem["loc"][-1]) if problem["loc"] else None
-    return _response(request, errors.InvalidRequest.code, f"{problem['msg']}.", field=field)
 
 
 async def _on_contention(request: Request, _error: Exception) -> JSONResponse:

@@ -12,10 +12,10 @@ _KEY: dict[str, Any] = {
     "id": _KEY_ID,
     "name": "Production server",
     "scopes": ["read", "transcribe"],
-    "created_at": "2026-11-23T12:00:00+00:00",
+    "created_at": "2026-11-23T12:00:00.000Z",
     "expires_at": None,
     "revoked_at": None,
-    "last_used_at": "2026-11-23T12:34:00+00:00",
+    "last_used_at": "2026-11-23T12:34:00.000Z",
     "daily_limit_credits": 100.0,
     "rotated_to": None,
     "live": True,
@@ -38,11 +38,11 @@ _UPLOAD: dict[str, Any] = {
     "upload_id": "9b2f1c6e-7d54-4a86-8a3e-0c1d2e3f4a5b",
     "filename": "interview.mp4",
     "size": 3_221_225_472,
-    "expires_at": "2026-11-24T12:35:00+00:00",
+    "expires_at": "2026-11-24T12:35:00.000Z",
     "method": "POST",
     "url": "https://…",
     "fields": {"key": "…", "policy": "…", "x-amz-signature": "…"},
-    "url_expires_at": "2026-11-23T13:35:00+00:00",
+    "url_expires_at": "2026-11-23T13:35:00.000Z",
 }
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -64,7 +64,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             {
                 "id": f"{_JOB_ID}#hold#1",
                 "sequence": 2,
-                "at": "2026-11-23T12:34:56+00:00",
+                "at": "2026-11-23T12:34:56.000Z",
                 "kind": "hold",
                 "amount": 0.0,
                 "balance_before": 1000.0,

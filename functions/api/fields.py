@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from functions.api.times import read_time
 from shared.domain.amounts import MILLICREDITS_PER_CREDIT
 from shared.domain.errors import InvalidRequest
 from shared.domain.languages import find_language, language_codes
@@ -21,6 +22,7 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
 _CREDITS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,3})?")  # a thousand billion is the ledger's limit
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UNFIT = re.compile(rf"{_CONTROL.pattern}|[\ud800-\udfff]")  # for an answer: lone surrogates cannot be encoded
 
 
 class Fields:
@@ -101,6 +103,15 @@ class Fields:
         except ValueError:
             raise InvalidRequest(f"'{name}' must be a day like 2026-11-23, not {quote(text)}.", field=name) from None
 
+    def time(self, name: str) -> datetime | None:
+        """An RFC 3339 time in UTC, which is also its zone where it names none; None when it was not given."""
+        text = self.text(name)
+        try:
+            return read_time(text.replace(" ", "+"), UTC) if text else None  # an unescaped + arrives as a space
+        except ValueError:
+            message = f"'{name}' must be a time like 2026-11-23T09:30:00Z, not {quote(text)}."
+            raise InvalidRequest(message, field=name) from None
+
     def vocabulary(self) -> tuple[str, ...]:
         """The terms of `vocabulary`: a JSON array, a comma-separated list, or the field repeated, each term once."""
         given = [*self._values.get("vocabulary", ()), *self._values.get("vocabulary[]", ())]
@@ -123,7 +134,7 @@ def parse_credits(text: str, name: str) -> int:
 
 def quote(text: str) -> str:
     """``text`` as an error message may repeat it: short and on one line."""
-    shown = _CONTROL.sub("�", text)
+    shown = _UNFIT.sub("�", text)
     return f"'{shown[:40]}…'" if len(shown) > 40 else f"'{shown}'"
 
 

@@ -8,10 +8,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from functions.api.asked import json_texts, parse_asked
+from functions.api.asked import Asked, json_texts, parse_asked
 from functions.api.bodies import read_json
 from functions.api.deps import MayTranscribe, ServicesDep
-from functions.api.errors import MULTIPART_HINT
 from functions.api.fields import quote
 from functions.api.multipart import Destination, ReceivedFile, ReceivedForm, receive_form
 from functions.api.recordings import check_head
@@ -19,6 +18,8 @@ from shared.bootstrap import Services
 from shared.domain.errors import InvalidRequest, UnsupportedMediaType
 from shared.domain.ids import AccountId, JobId
 from shared.domain.job_keys import recording_key
+
+MULTIPART_HINT = "Send multipart/form-data with the recording in the field 'file'."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +61,18 @@ def reading(check: CheckTexts) -> Callable[..., Awaitable[TranscriptionForm | No
     return read_form
 
 
+def read_asked(services: Services, texts: Mapping[str, Sequence[str]], source: str) -> Asked:
+    """What is asked for, beside the recording in the field ``source``. Raises InvalidRequest."""
+    return parse_asked(
+        texts,
+        also=frozenset({source}),
+        allow_loopback=services.settings.allow_loopback_webhooks,
+        most_days=services.submissions.most_days,
+    )
+
+
 def _check_texts(texts: Mapping[str, Sequence[str]], services: Services) -> None:
-    parse_asked(texts, also=frozenset({"file"}), allow_loopback=services.settings.allow_loopback_webhooks)
+    read_asked(services, texts, "file")
 
 
 Form = Annotated[TranscriptionForm | None, Depends(reading(_check_texts))]

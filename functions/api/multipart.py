@@ -95,8 +95,8 @@ async def receive_form(
     """Read a form to its end. Raises InvalidRequest, PayloadTooLarge, RequestTimedOut; then nothing is left behind."""
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
-    if not 0 < len(boundary) <= 200:
-        raise InvalidRequest("The Content-Type of a multipart form must name its boundary.")
+    if not (0 < len(boundary) <= 200 and boundary.isascii()):
+        raise InvalidRequest("The Content-Type of a multipart form must name its boundary, in ASCII characters.")
     store = _Store(destination)
     reader = _Reader(boundary, store)
     try:

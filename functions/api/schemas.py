@@ -28,7 +28,7 @@ _MEANINGS = {
     413: ("payload_too_large", "The body is over the limit.", "The file is too large."),
     415: (
         "unsupported_media_type",
-        "The body is no multipart form.",
+        "The body is of a type that is not read here.",
         "The Content-Type 'audio/mpeg' is not supported here.",
     ),
     422: (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from functions.api.described import Described, or_empty
 
@@ -31,14 +32,13 @@ class AccountView(Described):
     limits: Limits
 
 
-class AccountUpdate(BaseModel):
+class AccountUpdate(Described):
     """What is to change."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"retention_days": 30}})
     retention_days: int | None = Field(
         ge=0,
         le=3_650,
-        strict=True,
         description="For how long to keep transcriptions that don't say; 0: once a webhook took the result, after a "
         "day at the latest; null: as long as the service keeps anything.",
     )
@@ -49,7 +49,7 @@ class LedgerEntry(Described):
 
     id: str
     sequence: int
-    at: str
+    at: datetime
     kind: Literal["grant", "expire", "hold", "settle", "release"]
     amount: float = Field(description="Change of balance + held, in credits.")
     balance_before: float
@@ -102,10 +102,10 @@ class KeyView(Described):
     id: str
     name: str
     scopes: list[Scope]
-    created_at: str
-    expires_at: str | None
-    revoked_at: str | None = Field(description="When it stopped working, or will after a rotation.")
-    last_used_at: str | None = Field(description="To the minute.")
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None = Field(description="When it stopped working, or will after a rotation.")
+    last_used_at: datetime | None = Field(description="Noted once a minute: the last use is up to a minute later.")
     daily_limit_credits: float | None
     rotated_to: str | None = Field(description="The key that took its place.")
     live: bool

@@ -6,6 +6,7 @@ holds real answers against the document instead.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import ConfigDict, Field
@@ -239,11 +240,11 @@ class Upload(Described):
     upload_id: str
     filename: str
     size: int
-    expires_at: str = Field(description="When it can no longer be used, unless a transcription has.")
+    expires_at: datetime = Field(description="When it can no longer be used, unless a transcription has.")
     method: Literal["POST", "PUT"] = Field(description="POST: one form. PUT: parts.")
     url: str | None = Field(default=None, description="Where to POST the form.")
     fields: dict[str, str] | None = Field(default=None, description="What goes into the form before the field 'file'.")
-    url_expires_at: str | None = None
+    url_expires_at: datetime | None = None
     part_size: int | None = Field(default=None, description="Of every part but the last, in bytes.")
     part_count: int | None = None
 

@@ -171,10 +171,10 @@ def respond(caller: Caller, submitted: Submitted) -> JSONResponse:
 
 def _quote_view(quote: Quote, warnings: tuple[str, ...]) -> dict[str, Any]:
     estimated, available = quote.estimated_millicredits, quote.available_millicredits
-    wait_seconds = quote.expected_wait_seconds
+    seconds, wait_seconds = quote.duration_seconds, quote.expected_wait_seconds
     view: dict[str, Any] = {
         "dry_run": True,
-        "duration_seconds": quote.duration_seconds,
+        "duration_seconds": None if seconds is None else round(seconds, 3),
         "estimated_credits": None if estimated is None else to_credits(estimated),
         "available_credits": to_credits(available),
         "sufficient_credits": (estimated or 0) <= available,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import ConfigDict, Field
 
 from functions.api.described import Described
+from functions.api.times import time_view
 from shared.domain.deliveries import Delivery, DeliveryState
 from shared.domain.endpoints import MAX_DESCRIPTION_CHARS, DisabledReason, Endpoint, EventType
 
@@ -23,7 +24,7 @@ ENDPOINT_EXAMPLE: dict[str, Any] = {
 }
 
 
-class EndpointCreate(BaseModel):
+class EndpointCreate(Described):
     """A new webhook endpoint."""
 
     model_config = ConfigDict(
@@ -32,24 +33,24 @@ class EndpointCreate(BaseModel):
     )
     url: str = Field(max_length=2048, description="An https address in the public internet.")
     events: list[EventType] | None = Field(default=None, min_length=1, description="All of them when left out.")
-    description: str = Field(default="", max_length=MAX_DESCRIPTION_CHARS)
-    enabled: StrictBool = True
+    description: str | None = Field(default="", max_length=MAX_DESCRIPTION_CHARS)
+    enabled: bool | None = True
     secret: str | None = Field(
         default=None, max_length=200, description="`whsec_` and 24 to 64 bytes in base64; made for you when left out."
     )
 
 
-class EndpointUpdate(BaseModel):
+class EndpointUpdate(Described):
     """What is to change; what is left out stays."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"enabled": False}})
     url: str | None = Field(default=None, max_length=2048)
     events: list[EventType] | None = Field(default=None, min_length=1)
     description: str | None = Field(default=None, max_length=MAX_DESCRIPTION_CHARS)
-    enabled: StrictBool | None = None
+    enabled: bool | None = None
 
 
-class SecretRotation(BaseModel):
+class SecretRotation(Described):
     """The next secret."""
 
     model_config = ConfigDict(extra="forbid")
@@ -116,7 +117,7 @@ class WebhookDeliveries(Described):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
 
 
-class ReplayRange(BaseModel):
+class ReplayRange(Described):
     """Which deliveries to send once more: those made in `[since, until)`."""
 
     model_config = ConfigDict(
@@ -125,7 +126,7 @@ class ReplayRange(BaseModel):
     )
     since: datetime
     until: datetime
-    only_failed: StrictBool = Field(default=False, description="Only those that were given up.")
+    only_failed: bool | None = Field(default=False, description="Only those that were given up.")
     cursor: str | None = Field(default=None, max_length=1000, description="`next_cursor` of an answer that had one.")
 
 
@@ -181,8 +182,3 @@ def delivery_view(delivery: Delivery) -> dict[str, Any]:
             for attempt in delivery.attempts
         ],
     }
-
-
-def time_view(at: datetime | None) -> str | None:
-    """A time in RFC 3339, to the millisecond."""
-    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -90,7 +90,7 @@ class SpendLimitReached(RequestError):
         limit, spent = format_credits(limit_millicredits), format_credits(spent_millicredits)
         super().__init__(
             f"This API key may spend {limit} credits a day and has {spent} in use or spent today (UTC). "
-            "Raise its limit or wait for tomorrow."
+            "Use a key with a higher limit, or wait for tomorrow (UTC)."
         )
         self.limit_millicredits = limit_millicredits
         self.spent_millicredits = spent_millicredits

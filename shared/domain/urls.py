@@ -90,7 +90,7 @@ def parse_webhook_url(text: str, *, allow_loopback: bool = False) -> WebUrl:
 
     ``allow_loopback`` is for the local stack: http and https on loopback addresses become good.
     """
-    url = _split(text)
+    url = _split(text, "https://")
     if allow_loopback and is_loopback_host(url.host):
         return url
     if url.scheme != "https":
@@ -106,7 +106,7 @@ def parse_source_url(text: str, *, allow_loopback: bool = False) -> WebUrl:
 
     Plain http is good here: what is fetched is the customer's own choice, and nothing of ours is sent.
     """
-    url = _split(text)
+    url = _split(text, "http:// or https://")
     if allow_loopback and is_loopback_host(url.host):
         return url
     if url.port not in {80, 443} and url.port < 1024:
@@ -149,7 +149,7 @@ def is_public_address(address: IpAddress) -> bool:
     return address in _GLOBAL_V6 and not any(address in network for network in _FORBIDDEN_V6)
 
 
-def _split(text: str) -> WebUrl:
+def _split(text: str, wanted: str) -> WebUrl:
     if len(text) > MAX_URL_CHARS:
         raise UnsafeUrl(f"it is longer than {MAX_URL_CHARS} characters.")
     if re.search(r"[\x00-\x20\x7f-\xa0\\]", text):
@@ -163,7 +163,7 @@ def _split(text: str) -> WebUrl:
         raise UnsafeUrl("it is not a well-formed URL.") from error
     scheme = parts.scheme.lower()
     if scheme not in {"http", "https"} or not parts.hostname:
-        raise UnsafeUrl("it must start with https:// and name a host.")
+        raise UnsafeUrl(f"it must start with {wanted} and name a host.")
     if "@" in parts.netloc:
         raise UnsafeUrl("it must not carry a user name or password.")
     if port == 0:

@@ -15,11 +15,12 @@ from shared.adapters.s3 import Bucket, ObjectMissing
 from shared.adapters.s3_uploads import StoredObject, UploadBucket
 from shared.domain.accounts import Principal
 from shared.domain.drops import ERROR, SIDECAR, Drop, DropKind, defaults_key, drop_job_id, is_job_of, quarantine_key
-from shared.domain.errors import NotFound, RateLimited, RequestError
+from shared.domain.errors import InvalidRequest, NotFound, RateLimited, RequestError
 from shared.domain.exports import ExportFormat
 from shared.domain.ids import AccountId, JobId, KeyId
 from shared.domain.job_keys import recording_key
 from shared.domain.jobs import Job, JobState
+from shared.domain.json_objects import read_object
 from shared.domain.subtitles import SubtitleStyle
 from shared.services.accounts import Accounts
 from shared.services.exports import ExportRequest, Exports
@@ -180,17 +181,19 @@ class Drops:
         return None if own is None else {**(self._read(defaults_key(drop.account_id)) or {}), **own}
 
     def _read(self, key: str) -> dict[str, Any] | None:
+        """The options of a file, or the reason that they cannot be read, under ""; None where there is no such file."""
         found = self._ports.uploads.find(key)
         if found is None:
             return None
+        name = key.rsplit("/", 1)[-1]
+        if found.size_bytes > MAX_SIDECAR_BYTES:
+            return {"": f"{name} is larger than {MAX_SIDECAR_BYTES} bytes."}
         try:
-            body = self._ports.bucket.get(key) if found.size_bytes <= MAX_SIDECAR_BYTES else b""
-            values = json.loads(body)
+            return read_object(self._ports.bucket.get(key), what=name)
         except ObjectMissing:
             return None
-        except (ValueError, RecursionError):
-            values = None
-        return values if isinstance(values, dict) else {"": f"{key.rsplit('/', 1)[-1]} is no JSON object"}
+        except InvalidRequest as problem:
+            return {"": problem.message}
 
     def _quarantine(self, drop: Drop) -> DropEnd:
         stored = self._ports.uploads.find(drop.key)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import random
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +100,34 @@ def test_no_key_a_wrong_one_and_a_revoked_one_open_nothing(stack: LocalStack, se
     for key in ("", "nonsense", secret):
         answer = submit(stack, WAV, key=key)
         assert (answer.status_code, answer.json()["error"]) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "words"),
+    [
+        ("Idempotency-Key: é", 400, "visible ASCII characters"),
+        ("Content-Type: multipart/form-data; boundary=ÿ", 400, "boundary, in ASCII characters"),
+        ("Authorization: Bearer é", 401, "API key"),
+        ("X-Forwarded-Port: abc", 404, "no upload"),
+    ],
+)
+def test_a_header_that_nobody_expects_is_no_breakdown(stack: LocalStack, header: str, status: int, words: str) -> None:
+    lines = {
+        "Authorization": f"Bearer {stack.ready['api_key']}",
+        "Content-Type": "application/json",
+        **dict([header.split(": ")]),
+    }
+    host = stack.ready["base_url"].removeprefix("http://").strip("/")
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    body = '{"upload_id": "x"}'
+    request = f"POST /api/v1/transcribe/ HTTP/1.1\r\nHost: {host}\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}"
+    name, _, port = host.partition(":")
+    with socket.create_connection((name, int(port)), timeout=30) as connection:
+        connection.sendall(request.encode("latin-1"))
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == status
+        assert words in json.loads(answer.read())["message"]
 
 
 def test_too_few_credits_are_told_in_the_contracts_words_and_nothing_is_stored(

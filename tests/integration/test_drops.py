@@ -252,6 +252,13 @@ def test_a_stray_object_goes_to_quarantine(
         (b'{"max_credits": 0.001}', "max_credits"),
         (b'{"dry_run": true}', "dry_run"),
         (b'{"retention_days": 100000}', "retention_days"),
+        (b'{"language": "\\ud800"}', "language"),
+        (b'{"foo\\ud800": "x"}', "options"),
+        (b'{"vocabulary": ["\xed\xa0\x80"]}', "vocabulary"),
+        (b'{"max_credits": 1e999999999999999}', "max_credits"),
+        (b'{"max_credits": 1e-999999999999999}', "max_credits"),
+        (b'{"max_credits": NaN}', "options"),
+        (b'{"num_speakers": ' + b"9" * 5_000 + b"}", "num_speakers"),
         (b"{" + b" " * 70_000 + b"}", "options"),
     ],
 )

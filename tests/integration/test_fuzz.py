@@ -19,7 +19,7 @@ NAMES = ["file", "model", "language", "diarization", "timestamps", "word_timesta
 NAMES += ["vocabulary[]", "webhook_url", "max_credits", "dry_run", "reuse"]
 WAV = media.wav(0.1)
 
-some_text = st.text(max_size=60) | st.sampled_from(
+some_text = st.text(st.characters(codec=None), max_size=60) | st.sampled_from(
     ["true", "0", "", "en", "whisper-turbo", "[", '["a"]', "-1", "1e999"]
 )
 some_urls = st.builds("https://{}".format, st.text(max_size=40))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,34 @@ def test_real_answers_are_as_described(api: TestClient, funded: Customer) -> Non
     complete(funded, JobId(submitted.json()["id"]))
     check(api.get(job_url, headers=funded.headers), JOB_PATH, "get")
     check(api.get("/api/v1/languages/", headers=funded.headers), "/api/v1/languages/", "get")
+
+
+def times_in(answer: Any) -> list[str]:
+    """Every time in an answer."""
+    if isinstance(answer, dict | list):
+        return [time for each in (answer.values() if isinstance(answer, dict) else answer) for time in times_in(each)]
+    return [answer] if isinstance(answer, str) and re.match(r"\d{4}-\d\d-\d\dT", answer) else []
+
+
+def test_every_time_has_one_form_to_the_millisecond(api: TestClient, funded: Customer) -> None:
+    announced = {"filename": "a.mp3", "size": 1}
+    made = api.post("/api/v1/keys/", json={"name": "n", "expires_at": "2999-01-01T00:00:00Z"}, headers=funded.headers)
+    upload = api.post("/api/v1/uploads/", json=announced, headers=funded.headers)
+    for answer, path, method in [
+        (made, "/api/v1/keys/", "post"),
+        (api.get("/api/v1/keys/", headers=funded.headers), "/api/v1/keys/", "get"),
+        (api.get("/api/v1/account/ledger/", headers=funded.headers), "/api/v1/account/ledger/", "get"),
+        (upload, "/api/v1/uploads/", "post"),
+        (
+            api.get(f"/api/v1/uploads/{upload.json()['upload_id']}/", headers=funded.headers),
+            "/api/v1/uploads/{id}/",
+            "get",
+        ),
+    ]:
+        check(answer, path, method)
+        found = times_in(answer.json())
+        assert found
+        assert [time for time in found if not re.fullmatch(r"[-0-9]{10}T[:0-9]{8}\.[0-9]{3}Z", time)] == []
 
 
 @pytest.mark.parametrize("data", [{"summary": "x"}, {"model": "x"}])

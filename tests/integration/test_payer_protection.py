@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from gpu_jobs.run import RunEnd
 from shared.domain.jobs import JobState
 from shared.services.submissions import DEFAULT_WAIT_PER_AUDIO_SECOND, DEFAULT_WAIT_SECONDS
+from tests import media
 from tests.integration.conftest import Cloud, Customer
 from tests.integration.paid_jobs import SAID, SUBMIT, submit, work
 
@@ -81,6 +82,12 @@ def test_a_dry_run_says_what_would_be_and_creates_nothing(api: TestClient, funde
     assert funded.services.jobs._ports.store.recent(funded.account_id, 10) == []
 
 
+def test_a_dry_run_tells_the_length_to_the_millisecond(api: TestClient, funded: Customer) -> None:
+    files = {"file": ("talk.wav", media.wav(1 / 3), "audio/wav")}
+    answer = api.post(SUBMIT, data={"dry_run": "true"}, files=files, headers=funded.headers)
+    assert answer.json()["duration_seconds"] == 0.333
+
+
 def test_a_dry_run_for_a_poor_account_is_an_answer_not_a_refusal(api: TestClient, customer: Customer) -> None:
     answer = submit(api, customer, dry_run="true")
     assert (answer.status_code, answer.json()["sufficient_credits"]) == (200, False)
@@ -95,6 +102,7 @@ def test_a_key_s_daily_limit_counts_what_is_held_and_gives_back_what_was_not_use
     refused = submit(api, limited, seconds=120)
     assert (refused.status_code, refused.json()["error"]) == (429, "spend_limit_reached")
     assert 0 < int(refused.headers["Retry-After"]) <= 86_400
+    assert refused.json()["message"].endswith("Use a key with a higher limit, or wait for tomorrow (UTC).")
     assert submit(api, funded, seconds=120).status_code == 202, "another key has its own limit"
     assert work(cloud, first, real_seconds=60.0) is RunEnd.COMPLETED
     second = submit(api, limited, seconds=120)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.urls import MAX_URL_CHARS, UnsafeUrl, is_public_address, parse_webhook_url
+from shared.domain.urls import MAX_URL_CHARS, UnsafeUrl, WebUrl, is_public_address, parse_source_url, parse_webhook_url
 
 GOOD = {
     "https://example.com": "https://example.com/",
@@ -83,6 +84,18 @@ def test_loopback_is_taken_only_where_it_is_allowed(text: str) -> None:
     assert parse_webhook_url(text, allow_loopback=True).host in text
     with pytest.raises(UnsafeUrl):
         parse_webhook_url(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "wanted"),
+    [(parse_webhook_url, "start with https://"), (parse_source_url, "start with http:// or https://")],
+)
+def test_a_scheme_that_is_not_taken_is_answered_with_those_that_are(
+    parse: Callable[[str], WebUrl], wanted: str
+) -> None:
+    for text in ("ftp://example.com/a.mp3", "file:///etc/passwd"):
+        with pytest.raises(UnsafeUrl, match=f"it must {wanted} and name a host"):
+            parse(text)
 
 
 @pytest.mark.parametrize("text", ["http://example.com/", "http://10.0.0.1/", "https://192.168.0.1/", "http://127.1/"])

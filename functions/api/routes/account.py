@@ -9,9 +9,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from functions.api import cursors, schemas_account
+from functions.api.bodies import REFUSALS, JsonBody, body_of
 from functions.api.deps import MayManage, MayRead, ServicesDep
 from functions.api.fields import Fields
 from functions.api.schemas import answers
+from functions.api.times import time_view
 from shared.bootstrap import Services
 from shared.domain.accounts import Principal
 from shared.domain.amounts import to_credits
@@ -34,16 +36,20 @@ def show(principal: MayRead, services: ServicesDep) -> JSONResponse:
     return JSONResponse(_account_view(principal, services))
 
 
-@router.patch("/account/", summary="Change the account", responses=answers(200, "AccountView"))
-def update(principal: MayManage, services: ServicesDep, wish: schemas_account.AccountUpdate) -> JSONResponse:
+@router.patch(
+    "/account/",
+    summary="Change the account",
+    responses=answers(200, "AccountView", *REFUSALS),
+    openapi_extra=body_of("AccountUpdate"),
+)
+def update(principal: MayManage, services: ServicesDep, body: JsonBody) -> JSONResponse:
     """Set for how long transcriptions are kept that don't say themselves; it holds half a minute later at the latest.
 
     What is there already is kept as it was to be.
     """
-    if wish.retention_days is not None and wish.retention_days > services.submissions.most_days:
-        message = f"'retention_days' must be 0 to {services.submissions.most_days}."
-        raise InvalidRequest(message, field="retention_days")
-    services.accounts.set_retention(principal.account_id, wish.retention_days)
+    body.only("retention_days")
+    days = body.whole_number_or_null("retention_days", most=services.submissions.most_days)
+    services.accounts.set_retention(principal.account_id, days)
     return JSONResponse(_account_view(principal, services))
 
 
@@ -131,7 +137,7 @@ def _entry_view(entry: Entry) -> dict[str, Any]:
     return {
         "id": entry.entry_id,
         "sequence": entry.sequence,
-        "at": entry.at.isoformat(),
+        "at": time_view(entry.at),
         "kind": entry.kind.value,
         "amount": to_credits(entry.amount_millicredits),
         "balance_before": to_credits(entry.available_before_millicredits),

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from starlette.responses import JSONResponse, Response
 
-from functions.api import schemas_account
-from functions.api.bodies import JsonBody
+from functions.api import once, schemas_account
+from functions.api.bodies import REFUSALS, JsonBody
 from functions.api.deps import IdempotencyKey, MayManage, ServicesDep
 from functions.api.fields import quote
 from functions.api.schemas import IDEMPOTENCY_PARAMETER, answers
+from functions.api.times import time_view
 from shared.domain.accounts import ALL_SCOPES, ApiKey, KeyWish, Principal, Scope
 from shared.domain.amounts import to_credits
 from shared.domain.errors import InvalidRequest
@@ -33,7 +34,7 @@ def list_keys(principal: MayManage, services: ServicesDep) -> JSONResponse:
     "/keys/",
     summary="Make an API key",
     status_code=201,
-    responses=answers(201, "NewKey", 409, 413, 415, 422),
+    responses=answers(201, "NewKey", *REFUSALS, *once.REFUSALS),
     openapi_extra={"requestBody": schemas_account.KEY_BODY, "parameters": [IDEMPOTENCY_PARAMETER]},
 )
 def create(
@@ -44,7 +45,7 @@ def create(
     wish = KeyWish(
         name=body.text("name"),
         scopes=_scopes(body.texts("scopes")),
-        expires_at=body.time("expires_at"),
+        expires_at=body.optional_time("expires_at"),
         daily_limit_millicredits=body.credits("daily_limit_credits"),
     )
     made = services.keys.create_for(_caller(request, principal, idempotency_key), wish, _created)
@@ -55,7 +56,7 @@ def create(
     "/keys/{id}/rotate/",
     summary="Replace an API key",
     status_code=201,
-    responses=answers(201, "NewKey", 404, 409, 413, 415, 422),
+    responses=answers(201, "NewKey", 404, *REFUSALS, *once.REFUSALS),
     openapi_extra={"requestBody": schemas_account.ROTATE_BODY, "parameters": [IDEMPOTENCY_PARAMETER]},
 )
 def rotate(
@@ -114,15 +115,11 @@ def _view(key: ApiKey) -> dict[str, Any]:
         "id": key.key_id,
         "name": key.name,
         "scopes": sorted(scope.value for scope in key.scopes),
-        "created_at": key.created_at.isoformat(),
-        "expires_at": _time(key.expires_at),
-        "revoked_at": _time(key.revoked_at),
-        "last_used_at": _time(key.last_used_at),
+        "created_at": time_view(key.created_at),
+        "expires_at": time_view(key.expires_at),
+        "revoked_at": time_view(key.revoked_at),
+        "last_used_at": time_view(key.last_used_at),
         "daily_limit_credits": None if limit is None else to_credits(limit),
         "rotated_to": key.rotated_to,
         "live": key.is_live(datetime.now(UTC)),
     }
-
-
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()

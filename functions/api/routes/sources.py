@@ -11,9 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from functions.api import schemas
-from functions.api.asked import clean_filename, parse_asked
+from functions.api.asked import clean_filename
 from functions.api.fields import Fields
-from functions.api.forms import read_json_texts
+from functions.api.forms import read_asked, read_json_texts
 from functions.api.recordings import measure_source
 from functions.api.routes.transcribe import CallerDep
 from functions.api.submitting import Caller, answered_before, jobs_path, submit, take_elsewhere
@@ -49,7 +49,7 @@ async def create(caller: CallerDep) -> JSONResponse:
 
 def _create(caller: Caller, texts: dict[str, list[str]]) -> JSONResponse:
     allow_loopback = caller.services.settings.allow_loopback_webhooks
-    asked = parse_asked(texts, also=frozenset({"url"}), allow_loopback=allow_loopback)
+    asked = read_asked(caller.services, texts, "url")
     url = _checked_url(Fields(texts).text("url"), allow_loopback=allow_loopback)
     named = Submission(
         principal=caller.principal,
@@ -78,8 +78,7 @@ def _checked_url(text: str, *, allow_loopback: bool) -> WebUrl:
     try:
         return parse_source_url(text, allow_loopback=allow_loopback)
     except UnsafeUrl as error:
-        reason = str(error).replace("must start with https://", "must start with http:// or https://")
-        raise InvalidRequest(f"The url cannot be used: {reason}", field="url") from error
+        raise InvalidRequest(f"The url cannot be used: {error}", field="url") from error
 
 
 def _is_page(url: WebUrl) -> bool:

@@ -11,10 +11,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from functions.api import schemas
-from functions.api.asked import parse_asked
 from functions.api.deps import IdempotencyKey, MayRead, MayTranscribe, ServicesDep
 from functions.api.fields import Fields
-from functions.api.forms import Form, TranscriptionForm, read_json_texts, the_file
+from functions.api.forms import Form, TranscriptionForm, read_asked, read_json_texts, the_file
 from functions.api.recordings import measure_stored
 from functions.api.results import find_job, job_response
 from functions.api.submitting import (
@@ -83,8 +82,7 @@ def _create_from_form(caller: Caller, received: TranscriptionForm) -> JSONRespon
     services = caller.services
     with nothing_left_behind(services, received) as outcome:
         recording = the_file(received.form)
-        allow_loopback = services.settings.allow_loopback_webhooks
-        asked = parse_asked(received.form.texts, also=frozenset({"file"}), allow_loopback=allow_loopback)
+        asked = read_asked(services, received.form.texts, "file")
         taken = take_received(caller, asked, recording, received.job_id)
         response, submitted = submit(caller, asked, taken, path=jobs_path(caller.request))
         outcome.append(submitted)
@@ -93,8 +91,7 @@ def _create_from_form(caller: Caller, received: TranscriptionForm) -> JSONRespon
 
 def _create_from_upload(caller: Caller, texts: dict[str, list[str]]) -> JSONResponse:
     services, account_id = caller.services, caller.principal.account_id
-    allow_loopback = services.settings.allow_loopback_webhooks
-    asked = parse_asked(texts, also=frozenset({"upload_id"}), allow_loopback=allow_loopback)
+    asked = read_asked(services, texts, "upload_id")
     upload_id = Fields(texts).text("upload_id").lower()
     if not upload_id:
         message = "Name an upload of POST /api/v1/uploads/ in 'upload_id', or send multipart/form-data with a 'file'."

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from functions.api import schemas
+from functions.api.bodies import REFUSALS, Body, JsonBody, body_of
 from functions.api.deps import MayRead, MayTranscribe, ServicesDep
 from functions.api.described import Described, or_empty
 from functions.api.fields import Fields, quote
 from functions.api.pages import PAGE_PARAMETERS, query_fields, read_cursor, read_limit
 from functions.api.results import find_job, job_response
-from functions.api.webhook_schemas import time_view
+from functions.api.times import time_view
 from shared.adapters.dynamodb.jobs import JobQuery
 from shared.domain.amounts import to_credits
 from shared.domain.cursors import encode_cursor
@@ -36,6 +37,8 @@ _STATES = {
     "cancelled": frozenset({JobState.CANCELLED}),
 }
 _SOURCES = ("upload", "url", "drop")
+
+MAX_CHANGES = 200
 
 _SUMMARY: dict[str, Any] = {
     "id": "550e8400-e29b-41d4-a716-446655440000",
@@ -85,7 +88,7 @@ class TranscriptionList(Described):
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last.")
 
 
-class SpeakerChange(BaseModel):
+class SpeakerChange(Described):
     """Another name for a speaker, or the speaker it is the same person as."""
 
     model_config = ConfigDict(extra="forbid")
@@ -94,7 +97,7 @@ class SpeakerChange(BaseModel):
     merge_into: str | None = Field(default=None, max_length=100)
 
 
-class TranscriptionUpdate(BaseModel):
+class TranscriptionUpdate(Described):
     """What is to change."""
 
     model_config = ConfigDict(
@@ -105,7 +108,7 @@ class TranscriptionUpdate(BaseModel):
             }
         },
     )
-    speakers: list[SpeakerChange] = Field(min_length=1, max_length=200)
+    speakers: list[SpeakerChange] = Field(min_length=1, max_length=MAX_CHANGES)
 
 
 class DeletedObject(Described):
@@ -184,14 +187,16 @@ def list_transcriptions(request: Request, principal: MayRead, services: Services
 @router.patch(
     "/transcribe/{id}/",
     summary="Rename or merge speakers",
-    responses=schemas.answers(200, "Transcription", 404, 409),
+    responses=schemas.answers(200, "Transcription", 404, 409, *REFUSALS),
+    openapi_extra=body_of("TranscriptionUpdate"),
 )
 def update_transcription(
-    request: Request, principal: MayTranscribe, services: ServicesDep, job_id: JobPath, wish: TranscriptionUpdate
+    request: Request, principal: MayTranscribe, services: ServicesDep, job_id: JobPath, body: JsonBody
 ) -> Response:
     """Give speakers their names, or make two voices one. Exports and later answers have the change."""
+    body.only("speakers")
+    edits = [_edit(each) for each in body.objects("speakers", most=MAX_CHANGES)]
     job = find_job(request, services, principal, job_id)
-    edits = [SpeakerEdit(speaker_id=each.id, label=each.label, merge_into=each.merge_into) for each in wish.speakers]
     changed = services.transcriptions.edit_speakers(job, edits)
     return job_response(request, services.results, changed, segments=False)
 
@@ -229,22 +234,19 @@ def _read_query(fields: Fields, account_id: AccountId) -> JobQuery:
         raise InvalidRequest(f"Unknown status {quote(status)}. Use one of: {allowed}.", field="status")
     if source and source not in _SOURCES:
         raise InvalidRequest(f"Unknown source {quote(source)}. Use one of: {', '.join(_SOURCES)}.", field="source")
-    since, until = _time(fields, "since"), _time(fields, "until")
+    since, until = fields.time("since"), fields.time("until")
     if since is not None and until is not None and until < since:
         raise InvalidRequest("'until' must not be earlier than 'since'.", field="until")
     return JobQuery(account_id=account_id, states=_STATES[status], since=since, until=until, source=source or None)
 
 
-def _time(fields: Fields, name: str) -> datetime | None:
-    text = fields.text(name)
-    if not text:
-        return None
-    try:
-        at = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + arrives as a space
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        message = f"'{name}' must be a time like 2026-11-23T09:30:00Z, not {quote(text)}."
-        raise InvalidRequest(message, field=name) from None
+def _edit(change: Body) -> SpeakerEdit:
+    change.only("id", "label", "merge_into")
+    return SpeakerEdit(
+        speaker_id=change.text("id"),
+        label=change.optional_text("label"),
+        merge_into=change.optional_text("merge_into"),
+    )
 
 
 def _summary(job: Job) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from starlette.responses import JSONResponse
 
 from functions.api import once, schemas, schemas_uploads
 from functions.api.asked import clean_filename, clean_media_type
-from functions.api.bodies import JsonBody
+from functions.api.bodies import REFUSALS, JsonBody
 from functions.api.deps import MayTranscribe, MayTranscribeOnce, ServicesDep
+from functions.api.times import time_view
 from shared.bootstrap import Services
 from shared.domain import uploads as rules
 from shared.domain.accounts import Principal
@@ -29,7 +30,7 @@ UploadIdPath = Annotated[str, Path(alias="id", description="The upload's id.")]
     "/uploads/",
     summary="Announce an upload",
     status_code=201,
-    responses=schemas.answers(201, "Upload", *once.REFUSALS),
+    responses=schemas.answers(201, "Upload", *REFUSALS, *once.REFUSALS),
     openapi_extra={"requestBody": schemas_uploads.ANNOUNCEMENT} | once.DESCRIBED,
 )
 async def plan(
@@ -40,7 +41,7 @@ async def plan(
     An upload that no transcription has used is deleted after a day.
     """
     body.only("filename", "size", "content_type", "multipart")
-    size_bytes = body.whole_number("size", default=0, most=10**15)
+    size_bytes = body.whole_number("size", least=1, most=rules.MAX_UPLOAD_BYTES)
     announced = Announcement(
         filename=clean_filename(body.text("filename")),
         content_type=clean_media_type(body.text("content_type", default="")),
@@ -70,7 +71,7 @@ def state(principal: MayTranscribe, services: ServicesDep, upload_id: UploadIdPa
 @router.post(
     "/uploads/{id}/parts/",
     summary="Get the addresses of parts",
-    responses=schemas.answers(200, "PartUrls", 404, 409),
+    responses=schemas.answers(200, "PartUrls", 404, 409, *REFUSALS),
     openapi_extra={"requestBody": schemas_uploads.PART_NUMBERS},
 )
 async def part_urls(
@@ -112,7 +113,7 @@ def _form(services: Services, principal: Principal, answered: Answered) -> dict[
     return {
         "url": ticket.form.url,
         "fields": dict(ticket.form.fields),
-        "url_expires_at": ticket.expires_at.isoformat(),
+        "url_expires_at": time_view(ticket.expires_at),
     }
 
 
@@ -121,7 +122,7 @@ def _view(upload: Upload) -> dict[str, Any]:
         "upload_id": upload.upload_id,
         "filename": upload.filename,
         "size": upload.size_bytes,
-        "expires_at": upload.expires_at.isoformat(),
+        "expires_at": time_view(upload.expires_at),
     }
     if upload.multipart_id is not None:
         return view | {"method": "PUT", "part_size": rules.PART_BYTES, "part_count": upload.part_count}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,13 +11,15 @@ from starlette.responses import JSONResponse, Response
 
 from functions.api import once, schemas
 from functions.api import webhook_schemas as wire
+from functions.api.bodies import REFUSALS, JsonBody, body_of
 from functions.api.deps import MayManage, MayManageOnce, MayRead, ServicesDep
+from functions.api.fields import quote
 from functions.api.pages import PAGE_PARAMETERS, query_fields, read_cursor, read_limit
 from functions.api.results import find_job
 from shared.adapters.dynamodb.deliveries import DeliveryPage, DeliveryQuery
 from shared.domain.accounts import Principal
 from shared.domain.cursors import encode_cursor
-from shared.domain.endpoints import JOB_ENDPOINT_ID, Endpoint, EndpointWish, EventType
+from shared.domain.endpoints import JOB_ENDPOINT_ID, MAX_DESCRIPTION_CHARS, Endpoint, EndpointWish, EventType
 from shared.domain.errors import Conflict, InvalidRequest, NotFound
 from shared.domain.idempotency import Answer
 from shared.domain.urls import UnsafeUrl, parse_webhook_url
@@ -46,29 +48,30 @@ def list_endpoints(principal: MayManage, services: ServicesDep) -> JSONResponse:
     "/webhooks/",
     summary="Add a webhook endpoint",
     status_code=201,
-    responses=schemas.answers(201, "WebhookEndpoint", *once.REFUSALS),
-    openapi_extra=once.DESCRIBED,
+    responses=schemas.answers(201, "WebhookEndpoint", *REFUSALS, *once.REFUSALS),
+    openapi_extra=body_of("EndpointCreate") | once.DESCRIBED,
 )
-def create_endpoint(
-    principal: MayManage, services: ServicesDep, asker: MayManageOnce, wish: wire.EndpointCreate
-) -> JSONResponse:
+def create_endpoint(principal: MayManage, services: ServicesDep, asker: MayManageOnce, body: JsonBody) -> JSONResponse:
     """Events of the account's transcriptions are sent there, signed with the secret in the answer."""
+    body.only("url", "events", "description", "enabled", "secret")
     asked = EndpointWish(
-        url=_check_url(wish.url, allow_loopback=services.settings.allow_loopback_webhooks),
-        events=frozenset(wish.events or EventType),
-        description=wish.description,
-        is_enabled=wish.enabled,
+        url=_check_url(body.text("url"), allow_loopback=services.settings.allow_loopback_webhooks),
+        events=_events(body.texts("events"), otherwise=frozenset(EventType)),
+        description=body.text("description", default="", most=MAX_DESCRIPTION_CHARS),
+        is_enabled=body.boolean("enabled", default=True),
     )
+    secret = body.optional_text("secret")
 
     def make(turn: Turn) -> Answer:
         answered = partial(_without_secrets, status=201)
         return answered(
             services.endpoints.create(
-                principal.account_id, asked, wish.secret, also=lambda endpoint: turn.writes(answered(endpoint))
+                principal.account_id, asked, secret, also=lambda endpoint: turn.writes(answered(endpoint))
             )
         )
 
-    made = asker.once("create webhook endpoint", wish.model_dump(mode="json"), make)
+    content = asdict(asked) | {"events": sorted(asked.events), "secret": secret}
+    made = asker.once("create webhook endpoint", content, make)
     return once.respond(made, _secrets(services.endpoints, principal, made))
 
 
@@ -81,21 +84,23 @@ def get_endpoint(principal: MayManage, services: ServicesDep, endpoint_id: Endpo
 @router.patch(
     "/webhooks/{id}/",
     summary="Change a webhook endpoint",
-    responses=schemas.answers(200, "WebhookEndpoint", 404, 409),
+    responses=schemas.answers(200, "WebhookEndpoint", 404, 409, *REFUSALS),
+    openapi_extra=body_of("EndpointUpdate"),
 )
 def update_endpoint(
-    principal: MayManage, services: ServicesDep, endpoint_id: EndpointPath, wish: wire.EndpointUpdate
+    principal: MayManage, services: ServicesDep, endpoint_id: EndpointPath, body: JsonBody
 ) -> JSONResponse:
     """Change its address, its events or its description; disable it, or enable it again."""
     endpoint = _own(services.endpoints, principal, endpoint_id)
-    url = endpoint.url
-    if wish.url is not None:
-        url = _check_url(wish.url, allow_loopback=services.settings.allow_loopback_webhooks)
+    body.only("url", "events", "description", "enabled")
+    url = body.optional_text("url")
+    if url is not None:
+        url = _check_url(url, allow_loopback=services.settings.allow_loopback_webhooks)
     asked = EndpointWish(
-        url=url,
-        events=endpoint.events if wish.events is None else frozenset(wish.events),
-        description=endpoint.description if wish.description is None else wish.description,
-        is_enabled=endpoint.is_enabled if wish.enabled is None else wish.enabled,
+        url=endpoint.url if url is None else url,
+        events=_events(body.texts("events"), otherwise=endpoint.events),
+        description=body.text("description", default=endpoint.description, most=MAX_DESCRIPTION_CHARS),
+        is_enabled=body.boolean("enabled", default=endpoint.is_enabled),
     )
     return _shown(services.endpoints, services.endpoints.update(endpoint, asked))
 
@@ -116,18 +121,19 @@ def delete_endpoint(principal: MayManage, services: ServicesDep, endpoint_id: En
 @router.post(
     "/webhooks/{id}/rotate-secret/",
     summary="Rotate a signing secret",
-    responses=schemas.answers(200, "WebhookEndpoint", 404, *once.REFUSALS),
-    openapi_extra=once.DESCRIBED,
+    responses=schemas.answers(200, "WebhookEndpoint", 404, *REFUSALS, *once.REFUSALS),
+    openapi_extra=body_of("SecretRotation", required=False) | once.DESCRIBED,
 )
 def rotate_secret(
     principal: MayManage,
     services: ServicesDep,
     asker: MayManageOnce,
     endpoint_id: EndpointPath,
-    wish: wire.SecretRotation | None = None,
+    body: JsonBody,
 ) -> JSONResponse:
     """A new secret. For 24 hours messages carry two signatures, the old secret's too."""
-    secret = wish.secret if wish else None
+    body.only("secret")
+    secret = body.optional_text("secret")
 
     def rotate(turn: Turn) -> Answer:
         endpoint = services.endpoints.get(principal.account_id, endpoint_id)
@@ -179,32 +185,34 @@ def endpoint_deliveries(
     "/webhooks/{id}/replay/",
     summary="Replay an endpoint's deliveries of a time",
     status_code=202,
-    responses=schemas.answers(202, "Replays", 404, *once.REFUSALS),
-    openapi_extra=once.DESCRIBED,
+    responses=schemas.answers(202, "Replays", 404, *REFUSALS, *once.REFUSALS),
+    openapi_extra=body_of("ReplayRange") | once.DESCRIBED,
 )
 def replay_range(
     principal: MayManage,
     services: ServicesDep,
     asker: MayManageOnce,
     endpoint_id: EndpointPath,
-    wish: wire.ReplayRange,
+    body: JsonBody,
 ) -> JSONResponse:
     """Everything that was sent, or should have been, once more: the same `webhook-id`s, fresh signatures."""
-    position = read_cursor(wish.cursor or "", _BY_ENDPOINT)
+    body.only("since", "until", "only_failed", "cursor")
+    since, until = body.time("since"), body.time("until")
+    only_failed = body.boolean("only_failed", default=False)
+    cursor = body.text("cursor", default="")
+    position = read_cursor(cursor, _BY_ENDPOINT)
 
     def replay() -> Answer:
         endpoint = services.endpoints.get(principal.account_id, endpoint_id)
         query = DeliveryQuery(
-            account_id=principal.account_id,
-            endpoint_id=endpoint.endpoint_id,
-            since=_utc(wish.since, "since"),
-            until=_utc(wish.until, "until"),
+            account_id=principal.account_id, endpoint_id=endpoint.endpoint_id, since=since, until=until
         )
-        done = services.endpoints.replay_range(query, position, only_failed=wish.only_failed)
-        cursor = None if done.position is None else encode_cursor(done.position)
-        return Answer(status=202, body={"replayed": done.count, "next_cursor": cursor})
+        done = services.endpoints.replay_range(query, position, only_failed=only_failed)
+        next_cursor = None if done.position is None else encode_cursor(done.position)
+        return Answer(status=202, body={"replayed": done.count, "next_cursor": next_cursor})
 
-    content = {"id": endpoint_id} | wish.model_dump(mode="json")
+    times = {"since": since.isoformat(), "until": until.isoformat()}
+    content = {"id": endpoint_id, "only_failed": only_failed, "cursor": cursor} | times
     return once.respond(asker.settled("replay webhooks", content, replay))
 
 
@@ -297,7 +305,14 @@ def _check_url(text: str, *, allow_loopback: bool) -> str:
         raise InvalidRequest(f"The url cannot be used: {error}", field="url") from error
 
 
-def _utc(at: datetime, field: str) -> datetime:
-    if at.tzinfo is None:
-        raise InvalidRequest(f"'{field}' needs a time zone, as in 2026-11-23T09:30:00Z.", field=field)
-    return at.astimezone(UTC)
+def _events(names: list[str] | None, *, otherwise: frozenset[EventType]) -> frozenset[EventType]:
+    if names is None:
+        return otherwise
+    allowed = ", ".join(EventType)
+    if not names:
+        raise InvalidRequest(f"'events' must name one at least of {allowed}.", field="events")
+    try:
+        return frozenset(EventType(name) for name in names)
+    except ValueError:
+        unknown = next(name for name in names if name not in set(EventType))
+        raise InvalidRequest(f"Unknown event {quote(unknown)}. Use {allowed}.", field="events") from None
