@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from functions.api import schemas
-from functions.api.deps import MayRead, MayTranscribe, ServicesDep
+from functions.api.deps import MayRead, MayRework, MayTranscribe, ServicesDep
 from functions.api.described import Described, or_empty
 from functions.api.fields import Fields, quote
 from functions.api.pages import PAGE_PARAMETERS, query_fields, read_cursor, read_limit
@@ -187,7 +187,7 @@ def list_transcriptions(request: Request, principal: MayRead, services: Services
     responses=schemas.answers(200, "Transcription", 404, 409),
 )
 def update_transcription(
-    request: Request, principal: MayTranscribe, services: ServicesDep, job_id: JobPath, wish: TranscriptionUpdate
+    request: Request, principal: MayRework, services: ServicesDep, job_id: JobPath, wish: TranscriptionUpdate
 ) -> Response:
     """Give speakers their names, or make two voices one. Exports and later answers have the change."""
     job = find_job(request, services, principal, job_id)
