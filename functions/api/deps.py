@@ -34,11 +34,15 @@ def authenticate(request: Request, services: Annotated[Services, Depends(_servic
     return principal
 
 
-def needs(scope: Scope) -> Callable[..., Awaitable[Principal]]:
-    """A dependency: who is asking, if the key may do ``scope``. Raises Unauthorized or Forbidden."""
+def needs(*scopes: Scope) -> Callable[..., Awaitable[Principal]]:
+    """A dependency: who is asking, if the key has all of ``scopes``. Raises Unauthorized or Forbidden.
+
+    What gives out the words of a transcription that is there already needs READ, whatever else it does.
+    """
 
     async def check(principal: Annotated[Principal, Depends(authenticate)]) -> Principal:
-        principal.require(scope)
+        for scope in scopes:
+            principal.require(scope)
         return principal
 
     return check
@@ -48,6 +52,7 @@ ServicesDep = Annotated[Services, Depends(_services)]
 AnyKey = Annotated[Principal, Depends(authenticate)]
 MayTranscribe = Annotated[Principal, Depends(needs(Scope.TRANSCRIBE))]
 MayRead = Annotated[Principal, Depends(needs(Scope.READ))]
+MayRework = Annotated[Principal, Depends(needs(Scope.TRANSCRIBE, Scope.READ))]
 MayManage = Annotated[Principal, Depends(needs(Scope.MANAGE))]
 
 

@@ -84,8 +84,9 @@ def _response(
     if request.url.path.startswith(OPENAI_PATHS):
         kind = "server_error" if status >= 500 else "invalid_request_error"
         body["error"] = {"message": message, "type": kind, "param": field, "code": code}
-        # Its SDK sends a request again after many a status; only these two want that.
-        headers = {**(headers or {}), "x-should-retry": "true" if status in {429, 500} else "false"}
+        # Its SDK sends a request again after many a status; only these want that.
+        again = status in {429, 500} or code == errors.RequestInProgress.code
+        headers = {**(headers or {}), "x-should-retry": "true" if again else "false"}
     return JSONResponse(body, status_code=status, headers=headers)
 
 

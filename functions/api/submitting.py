@@ -76,8 +76,13 @@ def take_elsewhere(caller: Caller, asked: Asked, submission: Submission) -> Take
     return Taken(submission=replace(asked.fill(submission), principal=caller.principal))
 
 
-def submit(caller: Caller, asked: Asked, taken: Taken, *, path: str) -> tuple[JSONResponse, Submitted | None]:
-    """The answer to a submission or, with ``dry_run``, to a quote. ``path`` is where the job will be found."""
+def submit(
+    caller: Caller, asked: Asked, taken: Taken, *, path: str, joining: bool = False
+) -> tuple[JSONResponse, Submitted | None]:
+    """The answer to a submission or, with ``dry_run``, to a quote. ``path`` is where the job will be found.
+
+    ``joining``: see Submissions.submit.
+    """
     services = caller.services
     request_id = caller.request.state.request_id
     submission = replace(taken.submission, retention_days=asked.retention_days, request_id=request_id)
@@ -90,6 +95,7 @@ def submit(caller: Caller, asked: Asked, taken: Taken, *, path: str) -> tuple[JS
         taken.file,
         idempotency_key=caller.idempotency_key,
         render=lambda job: submitted_view(job, path, asked.warnings),
+        joining=joining,
     )
     return respond(caller, submitted), submitted
 

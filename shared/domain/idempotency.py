@@ -1,9 +1,9 @@
 """Idempotency-Key: the first answer to a request, kept for a day and given again.
 
     (none) ──claim──► running ──the effect's own transaction──► answered
-                        │  ▲
-            nothing was │  │ the claimer died: after ``LEASE`` the next request may claim it
-            created, or └──┘
+                      │  ▲  ▲                                      │
+          nothing was │  │  └──── the answer no longer stands ─────┘
+          created, or └──┘ the claimer died: after ``LEASE`` the next request may claim it
 
 The key is the caller's; what we store it under is a hash of account and key, so that neither appears in a table.
 """
@@ -52,6 +52,7 @@ class Claim:
     token: str
     claimed_at: datetime
     recall: str = ""  # a value the first claimer chose and a replay gets back (the salt of a made key)
+    instead_of: str = ""  # the token of an earlier claim whose answer no longer stands
 
     @property
     def expires_at(self) -> datetime:
@@ -61,9 +62,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """The request was carried out before; this was the answer."""
+    """The request was carried out before, by who claimed it with ``token``; this was the answer."""
 
     answer: Answer
+    token: str
     recall: str = ""
 
 
@@ -78,6 +80,11 @@ def request_of(account_id: AccountId, idempotency_key: str, *, operation: str, c
         record_id=f"request#{_hash([account_id, idempotency_key])}",
         request_hash=_hash([operation, content]),
     )
+
+
+def key_of(operation: str, content: Mapping[str, Any]) -> str:
+    """An Idempotency-Key for a request that came without: every request like it has the same, no other has it."""
+    return f"content-{_hash([operation, content])}"
 
 
 def _hash(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from shared.adapters.dynamodb.requests import REQUEST_WRITE, RequestStore, judge
 from shared.adapters.dynamodb.transactions import Refused, Write
 from shared.adapters.failures import AWS_FAILURES
 from shared.domain.errors import IdempotencyKeyReused, RequestInProgress
-from shared.domain.idempotency import Answer, Claim, request_of
+from shared.domain.idempotency import Answer, Claim, key_of, request_of
 from shared.domain.ids import AccountId
 
 
@@ -41,6 +41,12 @@ class Once:
     idempotency_key: str | None
     operation: str
     content: Mapping[str, Any]
+
+    def keyed(self) -> Once:
+        """The same under a key: the caller's or, where none was sent, one that every request like it has."""
+        if self.idempotency_key is not None:
+            return self
+        return replace(self, idempotency_key=key_of(self.operation, self.content))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +91,15 @@ class Requests:
         self._now = now
         self._new_id = new_id
 
-    def carry_out(self, once: Once, effect: Callable[[Turn], Answer], *, recall: str = "") -> Answered:
-        """The answer of ``effect``, or the one that the same request was given before.
+    def carry_out(
+        self,
+        once: Once,
+        effect: Callable[[Turn], Answer],
+        *,
+        recall: str = "",
+        stands: Callable[[Answer], bool] | None = None,
+    ) -> Answered:
+        """The answer of ``effect``, or the one that the same request was given before if it ``stands`` (None: it does).
 
         Raises what ``effect`` raises (its claim is given up then), RequestInProgress while another sending is being
         carried out, IdempotencyKeyReused for another request under the key, InvalidRequest for a key of wrong form.
@@ -96,6 +109,9 @@ class Requests:
         request = request_of(once.account_id, once.idempotency_key, operation=once.operation, content=once.content)
         claim = Claim(request=request, token=self._new_id(), claimed_at=self._now(), recall=recall)
         replay = self._store.claim(claim)
+        if replay is not None and stands is not None and not stands(replay.answer):
+            claim = replace(claim, instead_of=replay.token)
+            replay = self._store.claim(claim)
         if replay is not None:
             return Answered(answer=replay.answer, recall=replay.recall, replayed=True)
         try:

@@ -115,8 +115,12 @@ class Submissions:
         *,
         idempotency_key: str | None = None,
         render: Render = submitted_answer,
+        joining: bool = False,
     ) -> Submitted:
         """Take a recording in: store it, hold its credits and create its job, queue it.
+
+        ``joining`` is for who waits for the result: the same submission sent again is answered with the first one's
+        job whether it has a key or not, unless that job has failed, was cancelled or deleted; then it makes a new one.
 
         Raises InsufficientCredits, SpendLimitReached, RateLimited, InvalidRequest (max_credits), RequestInProgress or
         IdempotencyKeyReused with nothing stored. A crash after the audio is stored leaves an object without a job,
@@ -128,7 +132,11 @@ class Submissions:
             done.append(self._carry_out_once(submission, body, turn, render))
             return done[-1].answer
 
-        answered = self._requests.carry_out(_once(submission, idempotency_key), effect)
+        once = _once(submission, idempotency_key)
+        if joining:
+            answered = self._requests.carry_out(once.keyed(), effect, stands=self._has_a_result_to_come)
+        else:
+            answered = self._requests.carry_out(once, effect)
         return Submitted(answer=answered.answer, replayed=True) if answered.replayed else done[-1]
 
     def answered_before(self, submission: Submission, idempotency_key: str | None) -> Submitted | None:
@@ -176,6 +184,10 @@ class Submissions:
         """Raise what would refuse even the cheapest submission: asked before a large body is taken in."""
         least = self._policy.prices.minimum_millicredits
         self._check_standing(self._holds.credits.standing(account_id), least)
+
+    def _has_a_result_to_come(self, answer: Answer) -> bool:
+        job = self._ports.store.get(JobId(answer.body["id"]))
+        return job is not None and job.state not in {JobState.FAILED, JobState.CANCELLED, JobState.DELETED}
 
     def _carry_out_once(self, submission: Submission, body: IO[bytes] | None, turn: Turn, render: Render) -> Submitted:
         """Carry it out; where it brought its own job id and that job is there, say so instead of refusing it."""

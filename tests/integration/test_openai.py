@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import openai
@@ -15,9 +16,12 @@ import uvicorn
 
 from functions.api.app import create_app
 from functions.api.routes import openai as route
+from shared.adapters.dynamodb.jobs import JobQuery
+from shared.adapters.dynamodb.requests import RequestStore
 from shared.bootstrap import Services
 from shared.domain.accounts import Scope
-from shared.domain.errors import JobFailure
+from shared.domain.errors import JobFailure, RequestInProgress
+from shared.domain.idempotency import Claim, Replay
 from shared.domain.transcripts import Engines, Segment, Transcript, Word
 from tests.integration.conftest import Cloud, Customer
 from tests.media import wav
@@ -99,6 +103,11 @@ def client(base_url: str, funded: Customer) -> Iterator[openai.OpenAI]:
 
 def _file(seconds: float = SECONDS) -> tuple[str, bytes]:
     return "talk.wav", wav(seconds)
+
+
+def _job_id(client: openai.OpenAI, **arguments: Any) -> str:
+    """The job that answered."""
+    return str(client.audio.transcriptions.with_raw_response.create(**arguments).headers["X-Job-Id"])
 
 
 @pytest.mark.usefixtures("worker")
@@ -195,12 +204,101 @@ def test_when_the_hosts_time_is_up_the_job_is_named_and_not_made_again(
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_failed_transcription_says_why_and_costs_nothing(client: openai.OpenAI, funded: Customer) -> None:
-    with pytest.raises(openai.UnprocessableEntityError) as caught:
-        client.audio.transcriptions.create(model="whisper-1", file=_file(0.3))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"file": ("tuesday.wav", wav(3.6))},
+        {"file": ("talk.wav", wav(3.6), "audio/vnd.wave")},
+        {"extra_body": {"max_credits": 5}},
+    ],
+)
+def test_a_request_that_differs_in_anything_is_one_of_its_own(changes: dict[str, Any], client: openai.OpenAI) -> None:
+    arguments: dict[str, Any] = {"model": "whisper-1", "file": _file(3.6)}
 
-    assert "could not be read" in str(caught.value)
+    assert _job_id(client, **arguments) != _job_id(client, **(arguments | changes))
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_most_it_may_cost_holds_for_audio_that_was_transcribed_before(client: openai.OpenAI) -> None:
+    _job_id(client, model="whisper-1", file=_file(3.7))
+
+    with pytest.raises(openai.BadRequestError) as caught:
+        _job_id(client, model="whisper-1", file=_file(3.7), extra_body={"max_credits": 0.001})
+
+    assert caught.value.param == "max_credits"
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "mine"}])
+def test_what_was_deleted_is_transcribed_again_each_time(
+    key: dict[str, str], client: openai.OpenAI, funded: Customer
+) -> None:
+    seen = set()
+    for _ in range(3):
+        job_id = _job_id(client, model="whisper-1", file=_file(3.8), extra_headers=key)
+        seen.add(job_id)
+        funded.services.transcriptions.delete(funded.services.jobs.get(job_id, funded.account_id))
+
+    assert len(seen) == 3
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_failed_is_tried_again_each_time_says_why_and_costs_nothing(
+    client: openai.OpenAI, funded: Customer
+) -> None:
+    for _ in range(3):
+        with pytest.raises(openai.UnprocessableEntityError) as caught:
+            client.audio.transcriptions.create(model="whisper-1", file=_file(0.3))
+        assert "could not be read" in str(caught.value)
+
     assert funded.balance().available_millicredits == 1_000_000
+    assert len(funded.services.transcriptions.page(JobQuery(account_id=funded.account_id), 10).jobs) == 3
+
+
+@pytest.mark.usefixtures("worker")
+def test_the_same_request_sent_at_the_same_moment_joins_too(
+    client: openai.OpenAI, funded: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, early = RequestStore.claim, threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+
+        def send() -> str:
+            return _job_id(client, model="whisper-1", file=_file(4.1))
+
+        def claim_slowly(store: RequestStore, asked: Claim) -> Replay | None:
+            """The first claims and waits until a second was told that it comes too early."""
+            monkeypatch.setattr(RequestStore, "claim", claim_in_vain)
+            outcome = claim(store, asked)
+            seconds.append(pool.submit(send))
+            assert early.wait(10)
+            return outcome
+
+        def claim_in_vain(store: RequestStore, asked: Claim) -> Replay | None:
+            try:
+                return claim(store, asked)
+            except RequestInProgress:
+                early.set()
+                raise
+
+        seconds: list[Future[str]] = []
+        monkeypatch.setattr(RequestStore, "claim", claim_slowly)
+        assert send() == seconds[0].result(10)
+
+    assert funded.services.credits.verify(funded.account_id).entries == 3  # the grant, one hold, one settlement
+
+
+def test_who_gave_up_waiting_joins_the_job_that_goes_on(
+    client: openai.OpenAI, funded: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "HOST_WAIT_SECONDS", -1.0)
+    named = set()
+    for _ in range(2):
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.audio.transcriptions.create(model="whisper-1", file=_file(3.9))
+        named.add(str(caught.value))
+
+    assert len(named) == 1
+    assert funded.services.credits.verify(funded.account_id).entries == 2  # the grant and one hold
 
 
 @pytest.mark.parametrize(

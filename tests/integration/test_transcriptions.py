@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from shared.bootstrap import Services
 from shared.domain import job_rules as rules
+from shared.domain.accounts import Scope
 from shared.domain.job_rules import LAST_LOOK
 from shared.domain.jobs import JobState
 from shared.domain.transcripts import Segment
@@ -225,6 +226,25 @@ def test_speakers_are_renamed_and_merged_everywhere(api: TestClient, services: S
     after = _get(api, customer, f"{job.job_id}/?segments=true", **{"If-None-Match": before.headers["ETag"]})
     assert [segment["speaker"] for segment in after.json()["segments"]] == ["Host", "Host", "Speaker 2", "Host"]
     assert "Host: Hello" in _get(api, customer, f"{job.job_id}/export/?format=txt").text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wish"),
+    [
+        ("PATCH", "", {"speakers": [{"id": "SPEAKER_00", "label": "Host"}]}),
+        ("POST", "rerun/", {"stage": "summary", "webhook_url": "https://example.com/mine"}),
+    ],
+)
+def test_a_key_that_may_not_read_gets_no_transcript_by_changing_it(
+    api: TestClient, services: Services, funded: Customer, method: str, path: str, wish: dict[str, Any]
+) -> None:
+    job = put_job(services, funded.account_id)
+    writer = {"Authorization": f"Bearer {funded.make_key(frozenset({Scope.TRANSCRIBE}))}"}
+
+    answer = api.request(method, f"/api/v1/transcribe/{job.job_id}/{path}", json=wish, headers=writer)
+
+    assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
+    assert "'read'" in answer.json()["message"]
 
 
 @pytest.mark.parametrize(

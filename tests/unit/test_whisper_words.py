@@ -14,6 +14,7 @@ from gpu_jobs.merge import cut_segments
 from gpu_jobs.rebuild import with_turns
 from gpu_jobs.transcribe import Passage
 from gpu_jobs.transcribe.whisper_decoding import passage_of
+from shared.domain.options import TranscriptionOptions
 from shared.domain.transcript_values import from_values, to_values, word_rows
 from shared.domain.transcripts import Coverage, Engines, Transcript, Turn, Word
 
@@ -116,7 +117,7 @@ def test_spaces_survive_chunks_storage_and_another_look_for_speakers() -> None:
     assert stored == transcript
 
     turns = [Turn(start_seconds=0.0, end_seconds=20.0, speaker_id="A")]
-    assert with_turns(stored, turns, "d", {}).text == transcript.text
+    assert with_turns(stored, turns, TranscriptionOptions(), "d", {}).text == transcript.text
 
 
 def test_passages_of_one_sentence_are_joined_as_their_script_is_written() -> None:

@@ -6,11 +6,10 @@ The answer is the transcript itself, so the request waits for the job, as long a
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter
@@ -106,16 +105,10 @@ def _submit(caller: Caller, received: TranscriptionForm) -> tuple[Wanted, Job]:
         recording = the_file(received.form)
         asked, wanted = _read(caller, received.form.texts)
         taken = take_received(caller, asked, recording, received.job_id)
-        _, submitted = submit(_keyed(caller, recording.sha256, asked), asked, taken, path=jobs_path(caller.request))
+        _, submitted = submit(caller, asked, taken, path=jobs_path(caller.request), joining=True)
         assert submitted is not None
-        job = services.jobs.get(str(submitted.answer.body["id"]), caller.principal.account_id)
-        if submitted.replayed and job.state in {JobState.FAILED, JobState.CANCELLED}:
-            again = _keyed(caller, recording.sha256, asked, after=job.job_id)  # a failure is no answer to keep
-            _, submitted = submit(again, asked, taken, path=jobs_path(caller.request))
-            assert submitted is not None
-            job = services.jobs.get(str(submitted.answer.body["id"]), caller.principal.account_id)
         outcome.append(submitted)
-    return wanted, job
+    return wanted, services.jobs.get(str(submitted.answer.body["id"]), caller.principal.account_id)
 
 
 def _read(caller: Caller, texts: dict[str, list[str]]) -> tuple[Asked, Wanted]:
@@ -152,14 +145,6 @@ def _spellings(prompt: str) -> list[str]:
 def _is_term(text: str) -> bool:
     is_short = len(text) <= MAX_TERM_CHARS and len(text.split()) <= MAX_TERM_WORDS
     return is_short and text.isprintable() and not re.search(r"[.!?:]\s", text)
-
-
-def _keyed(caller: Caller, sha256: str, asked: Asked, after: str = "") -> Caller:
-    """The caller with an Idempotency-Key where none was sent: SDKs send a request again when an answer is late."""
-    if caller.idempotency_key is not None and not after:
-        return caller
-    digest = hashlib.sha256(f"{caller.idempotency_key}\n{sha256}\n{asked.options}\n{after}".encode()).hexdigest()
-    return replace(caller, idempotency_key=f"openai-{digest}")
 
 
 def _answer(caller: Caller, job: Job, wanted: Wanted) -> Response:

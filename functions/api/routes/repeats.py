@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 
 from functions.api import schemas
 from functions.api.asked import Asked, read_speakers, read_webhook_url, unknown_field
+from functions.api.deps import MayRework
 from functions.api.fields import Fields, quote
 from functions.api.forms import read_json_texts
 from functions.api.results import find_job
@@ -69,7 +70,7 @@ def retry(caller: CallerDep, job_id: JobPath) -> JSONResponse:
     responses=schemas.answers(202, "Submitted", 402, 404, 409, 413, 415, 422, 429) | schemas.QUOTE_ANSWER,
     openapi_extra={"requestBody": schemas.RERUN_BODY, "parameters": [schemas.IDEMPOTENCY_PARAMETER]},
 )
-async def rerun(caller: CallerDep, job_id: JobPath) -> JSONResponse:
+async def rerun(caller: CallerDep, _principal: MayRework, job_id: JobPath) -> JSONResponse:
     """Find the speakers anew, with other counts, or make another summary, for the price of that alone.
 
     A new transcription with the same words; the first stays as it is. Asking twice gives the same new one.

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.api import schemas
 from functions.api.bodies import REFUSALS, Body, JsonBody, body_of
-from functions.api.deps import MayRead, MayTranscribe, ServicesDep
+from functions.api.deps import MayRead, MayRework, MayTranscribe, ServicesDep
 from functions.api.described import Described, or_empty
 from functions.api.fields import Fields, quote
 from functions.api.pages import PAGE_PARAMETERS, query_fields, read_cursor, read_limit
@@ -191,7 +191,7 @@ def list_transcriptions(request: Request, principal: MayRead, services: Services
     openapi_extra=body_of("TranscriptionUpdate"),
 )
 def update_transcription(
-    request: Request, principal: MayTranscribe, services: ServicesDep, job_id: JobPath, body: JsonBody
+    request: Request, principal: MayRework, services: ServicesDep, job_id: JobPath, body: JsonBody
 ) -> Response:
     """Give speakers their names, or make two voices one. Exports and later answers have the change."""
     body.only("speakers")

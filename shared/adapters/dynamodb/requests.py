@@ -35,14 +35,16 @@ class RequestStore:
 
         Raises RequestInProgress while another holds it, IdempotencyKeyReused when it was a different request.
         """
-        # Free are: no record; one that is too old; the same request, unanswered, whose claimer must be dead.
+        # Free are: no record; one that is too old; the same request, unanswered, whose claimer must be dead, or with
+        # the very answer that no longer stands (another may have replaced it since: that one is judged anew).
         #
         #   A claims ── A dies                         (or is slow: its transaction names its token and is refused)
         #                       LEASE ── B claims ── B's transaction answers the record
         values = _claim_values(claim)
         condition = (
             "attribute_not_exists(record_id) OR expires_at <= :now OR "
-            "(request_hash = :hash AND attribute_not_exists(answer) AND claimed_at <= :dead)"
+            "(request_hash = :hash AND attribute_not_exists(answer) AND claimed_at <= :dead) OR "
+            "(request_hash = :hash AND attribute_exists(answer) AND claim_token = :stale)"
         )
         try:
             self._client.put_item(
@@ -54,6 +56,7 @@ class RequestStore:
                         ":now": int(claim.claimed_at.timestamp()),
                         ":hash": claim.request.request_hash,
                         ":dead": time_text(claim.claimed_at - LEASE),
+                        ":stale": claim.instead_of,
                     }
                 ),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -153,5 +156,6 @@ def judge(values: dict[str, Any], request: Request) -> Replay:
     answer = values["answer"]
     return Replay(
         answer=Answer(status=int(answer["status"]), body=json.loads(answer["body"]), location=answer.get("location")),
+        token=values["claim_token"],
         recall=values.get("recall", ""),
     )
