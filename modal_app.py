@@ -54,7 +54,8 @@ CUDA = {"DEVICE": "cuda", "COMPUTE_TYPE": "float16", "PYANNOTE_MODEL": f"{WEIGHT
 job_image = _image(cpu_base, "worker.txt sites.txt", WHISPER)
 whisper_image = _image(cuda_base, "worker.txt", WHISPER | CUDA)
 speaker_image = _image(cuda_base, "worker.txt tools/pyannote.txt", WHISPER | CUDA)
-language_image = _image(cuda_base, "worker.txt tools/vllm.txt", {})
+# Nothing of ours is installed here: vLLM's pins are at odds with our own. Triton needs a compiler.
+language_image = _image(cuda_base.apt_install("build-essential"), "tools/vllm.txt", {})
 api_image = _image(cpu_base, "lambda.txt", {}, "functions")
 
 
@@ -131,16 +132,15 @@ def diarize(prefix: str, count: dict[str, int | None]) -> dict[str, object]:
 )
 def summarise(messages: list[dict[str, str]]) -> dict[str, object]:
     """The language model's answer."""
-    from gpu_jobs import cloud
+    from gpu_jobs.summarize import vllm
 
-    return cloud.summarise(Path(WEIGHTS_DIR, LANGUAGE_MODEL), messages)
+    return vllm.summarise(Path(WEIGHTS_DIR, LANGUAGE_MODEL), messages)
 
 
 @app.function(
     image=job_image,
     cpu=2.0,
     memory=4096,
-    ephemeral_disk=512 * 1024,
     timeout=24 * 60 * 60,
     scaledown_window=30,
     max_containers=MAX_JOBS,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from gpu_jobs import align
 from gpu_jobs.align import Aligner
@@ -15,6 +13,7 @@ from gpu_jobs.chunks import Chunk, Span
 from gpu_jobs.fanout import ChunkOrder, ChunkResult, OnResult, may_work_elsewhere
 from gpu_jobs.fidelity import fill_gaps, find_gaps, without_invented, without_loops
 from gpu_jobs.merge import in_order
+from gpu_jobs.stopwatch import Stopwatch
 from gpu_jobs.transcribe import LanguageChoice, Passage, SecondsDone, Transcriber
 from shared.domain.errors import JobFailure
 from shared.domain.options import TranscriptionOptions
@@ -27,28 +26,6 @@ CHUNK_SECONDS = 300.0
 
 SURE_CONFIDENCE = 0.3
 """Words found by a second try stay if the sound fits at least half of them so well."""
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Seconds of work by part, and when it all began."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    began: float = field(default_factory=time.perf_counter)
-
-    @contextmanager
-    def timing(self, part: str) -> Iterator[None]:
-        """Add the time of the block to the part."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add({part: time.perf_counter() - began})
-
-    def add(self, seconds: Mapping[str, float]) -> None:
-        """Add what was timed already, by part."""
-        for part, more in seconds.items():
-            self.seconds[part] = round(self.seconds.get(part, 0.0) + more, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from gpu_jobs import remote
-from gpu_jobs.chunk_work import ChunkEngines, Stopwatch
+from gpu_jobs.chunk_work import ChunkEngines
 from gpu_jobs.crew import Crew
 from gpu_jobs.diarize import Diarizer
 from gpu_jobs.engines import EngineSet, build_chunk_engines, build_diarizer, build_engines, read_engine_settings
@@ -25,6 +25,7 @@ from gpu_jobs.remote import Calls, RemoteChunks, RemoteDiarizer, Values
 from gpu_jobs.run import Worker
 from gpu_jobs.run import run_job as run
 from gpu_jobs.shelf import BucketShelf
+from gpu_jobs.stopwatch import Stopwatch
 from gpu_jobs.summarize.llm import LlmSummarizer
 from shared import logs
 from shared.adapters.modal_identity import lend_identity
@@ -110,13 +111,6 @@ def diarize(prefix: str, values: Values) -> Values:
     services = _services()
     with _logged("diarize", prefix):
         return remote.diarize(_diarizer(), services.bucket, prefix, values)
-
-
-def summarise(folder: Path, messages: list[dict[str, str]]) -> Values:
-    """On a GPU: what the language model in the folder answers."""
-    from gpu_jobs.summarize.vllm import loaded
-
-    return remote.summarise(lambda: loaded(folder), messages)
 
 
 @contextlib.contextmanager

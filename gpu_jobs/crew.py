@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from gpu_jobs.chunk_work import ChunkEngines, OwnProcess, Stopwatch
+from gpu_jobs.chunk_work import ChunkEngines, OwnProcess
 from gpu_jobs.engines import EngineSet
 from gpu_jobs.fanout import ChunkRunner
 from gpu_jobs.planner import Plan
+from gpu_jobs.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

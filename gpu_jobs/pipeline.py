@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from gpu_jobs.audio import AudioLimits, Recording, decode_recording
-from gpu_jobs.chunk_work import Stopwatch
 from gpu_jobs.chunks import Span, plan_chunks
 from gpu_jobs.crew import Crew, CrewOrEngines, own_crew
 from gpu_jobs.engines import EngineSet
@@ -35,6 +34,7 @@ from gpu_jobs.progress import OnMeasured, OnProgress, Progress, do_beside
 from gpu_jobs.rebuild import NO_SUMMARY, with_summary, with_turns
 from gpu_jobs.speakers import SpeakerSearch, doubts_about_number
 from gpu_jobs.speech import find_speech
+from gpu_jobs.stopwatch import Stopwatch
 from gpu_jobs.summarize import TalkNotes
 from gpu_jobs.transcribe import LanguageChoice, Passage
 from shared.domain.options import TranscriptionOptions

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpu_jobs.audio import SAMPLE_RATE_HZ, Recording, open_decoded
-from gpu_jobs.chunk_work import ChunkEngines, Stopwatch, work_on_part
+from gpu_jobs.chunk_work import ChunkEngines, work_on_part
 from gpu_jobs.chunks import Span
 from gpu_jobs.devices import compute_device
 from gpu_jobs.diarize import Diarizer, SpeakerCount
@@ -25,7 +25,7 @@ from gpu_jobs.fanout import ChunkFailed, ChunkOrder, ChunkResult, OnResult, may_
 from gpu_jobs.planner import Plan
 from gpu_jobs.progress import TICK_SECONDS, do_beside
 from gpu_jobs.shelf import BucketShelf
-from gpu_jobs.summarize.llm import Complete
+from gpu_jobs.stopwatch import Stopwatch
 from gpu_jobs.transcribe import LanguageChoice, SecondsDone
 from gpu_jobs.transcribe.language import WINDOW_SECONDS, language_windows
 from shared.adapters.s3 import Bucket
@@ -242,14 +242,6 @@ def diarize(diarizer: Diarizer, bucket: Bucket, prefix: str, values: Values) -> 
     known = {"turns": [asdict(turn) for turn in turns], "compute_seconds": clock.seconds}
     shelf.put(name, known)
     return known
-
-
-def summarise(load: Callable[[], Complete], messages: list[dict[str, str]]) -> Values:
-    """The language model's answer, where the model is. Loading is work, as it is with the other engines."""
-    device, clock = compute_device(), Stopwatch()
-    with clock.timing(f"summarizing@{device}"):
-        answer = load()(messages)
-    return {"answer": answer, "compute_seconds": clock.seconds}
 
 
 def fetch_part(reader: RangeReader, prefix: str, start_seconds: float, end_seconds: float) -> Recording:

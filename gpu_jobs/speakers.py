@@ -9,11 +9,11 @@ from typing import Self
 from gpu_jobs import channels
 from gpu_jobs.audio import Recording
 from gpu_jobs.channels import turns_by_channel
-from gpu_jobs.chunk_work import Stopwatch
 from gpu_jobs.chunks import Span
 from gpu_jobs.crew import Crew
 from gpu_jobs.diarize import SpeakerCount
 from gpu_jobs.progress import Progress, wait_for
+from gpu_jobs.stopwatch import Stopwatch
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Turn
 

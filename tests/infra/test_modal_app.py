@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import subprocess
+import sys
 import warnings
 from types import ModuleType
 from typing import Any
@@ -167,6 +169,11 @@ def test_the_file_is_short_and_the_only_one_of_ours_that_says_modal() -> None:
     for package in ("gpu_jobs", "functions", "infra"):
         for file in (ROOT / package).rglob("*.py"):
             assert not re.search(r"import modal\b", file.read_text()), file
+
+
+def test_what_runs_beside_the_language_model_needs_nothing_that_is_installed() -> None:
+    bare = [sys.executable, "-S", "-c", "import gpu_jobs.summarize.vllm"]  # no site-packages
+    subprocess.run(bare, cwd=ROOT, check=True)
 
 
 def test_every_requirements_file_of_an_image_exists() -> None:

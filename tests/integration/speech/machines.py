@@ -16,6 +16,7 @@ from gpu_jobs.diarize import SpeakerCount
 from gpu_jobs.engines import EngineSettings, build_chunk_engines, build_engines
 from gpu_jobs.planner import GPUS, FleetPlan, plan_fleet
 from gpu_jobs.remote import Calls, RemoteChunks
+from gpu_jobs.summarize import vllm
 from shared.adapters.s3 import Bucket
 from shared.adapters.s3_uploads import UploadBucket
 from shared.domain.options import TranscriptionOptions
@@ -66,7 +67,7 @@ class Elsewhere:
 
     def summarise(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         self._begin("summary")
-        return remote.summarise(lambda: lambda _: NOTES, messages)
+        return vllm.answered(lambda: lambda _: NOTES, messages)
 
     def crew(self, shelf: Any) -> Crew:
         """The cloud app's, but with several chunks of a short recording."""
