@@ -21,7 +21,7 @@ import modal.experimental
 APP_NAME = os.environ.get("MODAL_APP", "audiototext")  # `make deploy` gives each stage an app of its own
 WEIGHTS_DIR = "/weights"
 SECRET = APP_NAME  # the name of a Modal secret: the stack's outputs as settings
-HUB_SECRET = "audiototext-hub"  # noqa: S105 - and of one with HF_TOKEN, for pyannote's terms
+HUB_SECRET, SOURCES_SECRET = "audiototext-hub", "audiototext-sources"  # with HF_TOKEN; with what sites want to see
 SPEAKER_MODEL, LANGUAGE_MODEL = "speaker-diarization-community-1", "qwen2.5-7b-instruct"
 PLANNED_GPU, SPEAKERS_GPU = "L4", "L40S"  # first choices, for chunks and for speakers, as the planner reckons
 MAX_GPUS = int(os.environ.get("MAX_GPUS", "10"))
@@ -145,7 +145,7 @@ def summarise(messages: list[dict[str, str]]) -> dict[str, object]:
     scaledown_window=30,
     max_containers=MAX_JOBS,
     enable_memory_snapshot=True,
-    **RULES,
+    **{**RULES, "secrets": [modal.Secret.from_name(name) for name in (SECRET, SOURCES_SECRET)]},
 )
 def run_job(job_id: str, attempt_id: str) -> str:
     """One run of an attempt; how it ended."""

@@ -67,10 +67,14 @@ def _deploy(options: argparse.Namespace) -> int:
         raise StageProblem("There is nothing built yet:  make build")
     outputs = stack.deploy(account, stage, parameters)
     if parameters.get("Runner") == "modal":
-        modal_side.deploy(parameters, _settings_of(stage, outputs), stage.ceilings)
+        modal_side.deploy(parameters, _settings_of(stage, outputs), stage.ceilings, _secrets(facts))
     print("\n" + "".join(f"  {key:<22} {value}\n" for key, value in sorted(outputs.items())))
     print(f"  Next:  make smoke STAGE={stage.name}")
     return 0
+
+
+def _secrets(facts: preflight.Facts) -> tuple[str, ...]:
+    return facts.modal_login.secrets if facts.modal_login else ()
 
 
 def _refuse(stage: Stage, found: list[str]) -> int:

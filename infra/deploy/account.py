@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.deploy import modal_side
-from infra.deploy.preflight import NEEDED_SERVICES, Facts, ModalToken, resource_name
+from infra.deploy.preflight import NEEDED_SERVICES, Facts, ModalToken, reserved_concurrency, resource_name
 from infra.deploy.stages import Stage
 from infra.local.template import Template
 
@@ -48,7 +48,7 @@ class Account:
             stack_tags={tag["Key"]: tag["Value"] for tag in stack["Tags"]} if stack else {},
             stack_parameters=stack_parameters(stack),
             taken_names=() if stack else tuple(self._taken_names(stage, account_id, source)),
-            concurrency_quota=self.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"],
+            concurrency_quota=self._concurrency(stack_parameters(stack), source),
             api_gateway_log_role=self.client("apigateway").get_account().get("cloudwatchRoleArn"),
             oidc_provider_arns=tuple(provider["Arn"] for provider in providers),
             modal_token=self._modal_token(stage, arn) if arn else None,
@@ -65,6 +65,14 @@ class Account:
             raise
         found: dict[str, Any] = stacks[0]
         return found
+
+    def _concurrency(self, parameters: Mapping[str, str], source: Template) -> int:
+        """Concurrent executions that no other stack has reserved."""
+        limits = self.client("lambda").get_account_settings()["AccountLimit"]
+        if "UnreservedConcurrentExecutions" not in limits:  # moto leaves it out
+            return int(limits["ConcurrentExecutions"])
+        own = reserved_concurrency(source) if parameters.get("ReserveConcurrency") == "true" else 0
+        return int(limits["UnreservedConcurrentExecutions"]) + own
 
     def _account_id(self) -> str:
         try:

@@ -10,14 +10,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from infra.deploy.stages import CEILINGS
 
 ROOT = Path(__file__).resolve().parents[2]
-HUB_SECRET = "audiototext-hub"  # noqa: S105 - the name of the Modal secret with HF_TOKEN, as in modal_app.py
+# Names of Modal secrets, as in modal_app.py: with HF_TOKEN, and with SOURCE_COOKIES and SOURCE_PROXY or neither.
+HUB_SECRET, SOURCES_SECRET = "audiototext-hub", "audiototext-sources"
 MODAL = (sys.executable, "-m", "modal")  # the client we pin
 ANSWER_SECONDS = 60
 
@@ -51,25 +52,34 @@ def look(environment_name: str, token: Mapping[str, str] | None = None) -> Modal
     return ModalLogin(secrets=tuple(str(row.get("Name") or row.get("name")) for row in rows))
 
 
-def commands(parameters: Mapping[str, str], settings: Mapping[str, str]) -> list[list[str]]:
-    """What brings the app up or changes it, in order; each may be repeated."""
+def commands(
+    parameters: Mapping[str, str], settings: Mapping[str, str], secrets: Collection[str] = (SOURCES_SECRET,)
+) -> list[list[str]]:
+    """What brings the app up or changes it, in order, where these secrets are there; each may be repeated."""
     app, where = parameters["ModalApp"], ["--env", parameters["ModalEnvironment"]]
     pairs = [f"{name}={value}" for name, value in sorted(settings.items()) if value]
+    sources = [*MODAL, "secret", "create", *where, SOURCES_SECRET, "SOURCE_PROXY="]  # the operator fills it
     return [
+        *([] if SOURCES_SECRET in secrets else [sources]),
         [*MODAL, "secret", "create", "--force", *where, app, *pairs],
         [*MODAL, "deploy", *where, "modal_app.py"],
         [*MODAL, "run", *where, "modal_app.py::fetch_weights"],
     ]
 
 
-def deploy(parameters: Mapping[str, str], settings: Mapping[str, str], ceilings: Mapping[str, int]) -> None:
+def deploy(
+    parameters: Mapping[str, str],
+    settings: Mapping[str, str],
+    ceilings: Mapping[str, int],
+    secrets: Collection[str] = (SOURCES_SECRET,),
+) -> None:
     """Run them, with the stage's ceilings and no others: a shell's would hold only until the next deployment.
 
     Raises ModalFailed.
     """
     environment = {name: value for name, value in os.environ.items() if name not in CEILINGS}
     environment |= {"MODAL_APP": parameters["ModalApp"]} | {name: str(most) for name, most in ceilings.items()}
-    for command in commands(parameters, settings):
+    for command in commands(parameters, settings, secrets):
         print(f"  modal {' '.join(command[3:5])} ...", flush=True)
         if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:  # noqa: S603 - see MODAL
             raise ModalFailed(

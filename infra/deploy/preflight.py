@@ -59,15 +59,18 @@ class Facts:
 
 
 def derive_parameters(stage: Stage, facts: Facts, source: templates.Template) -> dict[str, str]:
-    """The stage's parameters, and those that depend on the account, unless the stage's file names them itself."""
-    derived: dict[str, str] = {"Stage": stage.name}
+    """Every parameter of the template: from the stage's file, or what the account asks for, or the template's default.
+
+    All are given: CloudFormation would keep the last value of one that was taken out of the file.
+    """
+    derived = {name: str(each["Default"]) for name, each in source["Parameters"].items() if "Default" in each}
+    derived["Stage"] = stage.name
     created_before = facts.stack_parameters.get("ApiGatewayLogRole") == "create"
     derived["ApiGatewayLogRole"] = "create" if created_before or not facts.api_gateway_log_role else "exists"
     room = facts.concurrency_quota - reserved_concurrency(source)
     derived["ReserveConcurrency"] = "true" if room >= UNRESERVED_MINIMUM else "false"
     if stage.parameters.get("Runner") == "modal":
         derived["ModalApp"] = stage.stack_name  # stages in one Modal environment must not overwrite each other's app
-        derived["ModalEnvironment"] = str(source["Parameters"]["ModalEnvironment"]["Default"])
         if not _made_modal_provider(facts):
             derived["ModalOidcProviderArn"] = next((arn for arn in facts.oidc_provider_arns if MODAL_ISSUER in arn), "")
     return derived | dict(stage.parameters)

@@ -171,7 +171,14 @@ def test_modals_identity_provider_is_shared_by_the_stages_of_an_account(source: 
     second = replace(FACTS, oidc_provider_arns=(arn,))
     assert preflight.derive_parameters(given(**MODAL), second, source)["ModalOidcProviderArn"] == arn
     maker = replace(second, stack_parameters={"Runner": "modal", "ModalOidcProviderArn": ""})
-    assert "ModalOidcProviderArn" not in preflight.derive_parameters(given(**MODAL), maker, source)
+    assert preflight.derive_parameters(given(**MODAL), maker, source)["ModalOidcProviderArn"] == ""
+
+
+def test_a_parameter_taken_out_of_the_file_goes_back_to_its_default(source: templates.Template) -> None:
+    before = replace(FACTS, stack_parameters={"SnapStart": "true", "AlarmEmail": "me@example.com"})
+    parameters = preflight.derive_parameters(given(), before, source)
+    assert (parameters["SnapStart"], parameters["AlarmEmail"]) == ("false", "")
+    assert parameters.keys() == source["Parameters"].keys()
 
 
 # ---- Stage files -----------------------------------------------------------------------------------------------------
@@ -226,6 +233,13 @@ def test_the_app_gets_its_settings_before_it_is_deployed_and_its_weights_after()
     assert create[3:] == ["secret", "create", "--force", "--env", "live", "audiototext-dev", "BUCKET=b", "STAGE=dev"]
     assert deploy[3:] == ["deploy", "--env", "live", "modal_app.py"]
     assert fetch[3:] == ["run", "--env", "live", "modal_app.py::fetch_weights"]
+
+
+def test_the_secret_that_the_operator_fills_is_made_once_and_never_overwritten() -> None:
+    parameters = {"ModalApp": "audiototext-dev", "ModalEnvironment": "live"}
+    first, *others = modal_side.commands(parameters, {"STAGE": "dev"}, secrets=("audiototext-hub",))
+    assert first[3:] == ["secret", "create", "--env", "live", "audiototext-sources", "SOURCE_PROXY="]
+    assert modal_side.commands(parameters, {"STAGE": "dev"}, secrets=("audiototext-sources",)) == others
 
 
 def test_modals_commands_exist_in_the_client_we_pin() -> None:

@@ -114,6 +114,7 @@ def test_secrets_are_named_not_held_and_each_function_has_only_its_own(functions
     held = {name: info.secrets for name, info in functions.items()}
 
     assert held.pop("fetch_weights") == [hub]
+    assert held.pop("run_job") == [stack, "modal.Secret.from_name('audiototext-sources')"]
     assert held.pop("summarise") == []  # it sees the talk, and nothing it could write it to
     assert all(secrets == [stack] for secrets in held.values())
     assert "AWS_SECRET_ACCESS_KEY" not in SOURCE.read_text()
