@@ -26,6 +26,11 @@ def services() -> Services:
     return bootstrap(Settings.from_environment(os.environ))
 
 
+def cors_origins() -> list[str]:
+    """Whose pages may call the API from a browser (CORS_ORIGINS, with commas between them)."""
+    return [origin for origin in os.environ.get("CORS_ORIGINS", "").split(",") if origin]
+
+
 def is_for_snapshot() -> bool:
     """True where Lambda starts this process to keep a snapshot of it (SnapStart): nobody waits for that."""
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
@@ -27,8 +27,24 @@ logger = logging.getLogger(__name__)
 LINGER_SECONDS = 3.0
 
 
-def create_app(services: Callable[[], Services], *, everything: bool = True) -> FastAPI:
+METHODS = ("GET", "POST", "PATCH", "DELETE")
+READABLE_HEADERS = (
+    "Content-Disposition",
+    "ETag",
+    "Idempotent-Replayed",
+    "Location",
+    "Retry-After",
+    "X-Job-Id",
+    "X-Request-Id",
+)
+
+
+def create_app(
+    services: Callable[[], Services], *, everything: bool = True, cors_origins: Sequence[str] = ()
+) -> FastAPI:
     """The app. ``services`` is called when a request first needs them.
+
+    Pages of ``cors_origins`` may call it from a browser ("*": any page may).
 
     Without ``everything`` it begins with the routes that upload, submit and poll, which most requests want, and takes
     in the others when a request first asks for what these have not: for a process whose start somebody waits for.
@@ -46,6 +62,16 @@ def create_app(services: Callable[[], Services], *, everything: bool = True) -> 
     else:
         app.router.routes.append(_OtherRoutes(app))
     app.add_middleware(Envelope)
+    if cors_origins:
+        from starlette.middleware.cors import CORSMiddleware  # most deployments have no pages that call them
+
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=cors_origins,
+            allow_methods=METHODS,
+            allow_headers=("*",),  # a key is no cookie: whose page it is says nothing about who sends it
+            expose_headers=READABLE_HEADERS,
+        )
     return app
 
 
@@ -97,7 +123,7 @@ class _OtherRoutes(BaseRoute):
 def from_environment() -> FastAPI:
     """The app for a process of its own: ``uvicorn --factory functions.api.app:from_environment``."""
     logs.configure("api")
-    return create_app(runtime.services)
+    return create_app(runtime.services, cors_origins=runtime.cors_origins())
 
 
 class _Body:

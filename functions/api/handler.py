@@ -34,7 +34,7 @@ _LATE = (
 # Lambda gives a starting process more CPU than a request gets: clients are made now, not by the first customer.
 _services = runtime.services()
 runtime.warm_up(_services)
-_fastapi = create_app(lambda: _services, everything=runtime.is_for_snapshot())
+_fastapi = create_app(lambda: _services, everything=runtime.is_for_snapshot(), cors_origins=runtime.cors_origins())
 _app = Mangum(_fastapi, lifespan="off", exclude_headers=["content-length"])
 if runtime.is_for_snapshot():
     _fastapi.openapi()  # FastAPI takes a route apart when it is first asked for: now, all of them
