@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gpu_jobs.summarize import MAX_TOPIC_CHARS, MAX_TOPICS, TalkNotes
-from shared.domain.scripts import join_texts
+from shared.domain.scripts import ends_sentence, join_texts
 from shared.domain.transcripts import Segment, Summary
 
 ENGINE = "extractive:lexrank+yake"
 WEIGHT = 0.002
 """Seconds of work for a second of talk, roughly."""
 
-MIN_SENTENCE_WORDS = 5
+MIN_SENTENCE_WORDS, MAX_SENTENCE_WORDS = 5, 60
 MAX_SENTENCES_AT_ONCE = 1_000
 """The ranking is quadratic; longer talks are ranked in parts, then the best of each part together."""
 
@@ -49,7 +49,8 @@ def summarize(segments: Sequence[Segment], language: str) -> Summary | None:
         return None
     wanted = min(6, max(1, round(len(sentences) / 6)))
     chosen = sentences if len(sentences) <= 2 else _best(sentences, wanted)
-    return Summary(text=join_texts(chosen), topics=topics_of(" ".join(sentences), language))
+    shown = [text if ends_sentence(text) else f"{text} …" for text in chosen[:-1]] + chosen[-1:]
+    return Summary(text=join_texts(shown), topics=topics_of(" ".join(sentences), language))
 
 
 def topics_of(text: str, language: str) -> tuple[str, ...]:
@@ -70,10 +71,30 @@ def topics_of(text: str, language: str) -> tuple[str, ...]:
 
 
 def _sentences(segments: Sequence[Segment]) -> list[str]:
-    """Segments that say something; if all are short, all of them."""
-    texts = [segment.text.strip() for segment in segments if segment.text.strip()]
+    """Sentences that say something; if all are short, all of them."""
+    texts = _whole(segments)
     long_enough = [text for text in texts if len(text.split()) >= MIN_SENTENCE_WORDS]
     return list(dict.fromkeys(long_enough or texts))
+
+
+def _whole(segments: Sequence[Segment]) -> list[str]:
+    """Segments end at pauses, too: those of one speaker are joined up to a sentence's end, if it comes soon.
+
+    A part of a sentence alone may say the opposite of it.
+    """
+    texts: list[str] = []
+    before: Segment | None = None
+    for segment in segments:
+        text = segment.text.strip()
+        if not text:
+            continue
+        goes_on = before is not None and before.speaker_id == segment.speaker_id and not ends_sentence(texts[-1])
+        if goes_on and len(texts[-1].split()) + len(text.split()) <= MAX_SENTENCE_WORDS:
+            texts[-1] = join_texts([texts[-1], text])
+        else:
+            texts.append(text)
+        before = segment
+    return texts
 
 
 def _best(sentences: list[str], wanted: int) -> list[str]:

@@ -42,6 +42,11 @@ def without_closing_marks(text: str) -> str:
     return text.rstrip(_AFTER_A_SENTENCE)
 
 
+def ends_sentence(text: str) -> bool:
+    """True where the last thing said is a full stop, in quotation marks or not. An abbreviation's counts, too."""
+    return without_closing_marks(text)[-1:] in SENTENCE_ENDS
+
+
 def join_texts(texts: Iterable[str]) -> str:
     """The texts that say something, one after the other, with a space wherever their scripts have one."""
     parts: list[str] = []

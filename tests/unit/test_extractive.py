@@ -86,3 +86,34 @@ def test_a_talk_of_many_hours_is_ranked_in_parts() -> None:
     assert len(segments_of(text)) > 2 * MAX_SENTENCES_AT_ONCE
     assert summary is not None
     assert 0 < len(summary.text) < 1_000
+
+
+def test_a_sentence_with_pauses_in_it_is_kept_whole() -> None:
+    said = ("And so my fellow Americans", "ask not", "what your country can do for you,", "ask what you can do for it.")
+    segments = [Segment(start_seconds=i, end_seconds=i + 1, text=text) for i, text in enumerate(said)]
+
+    summary = summarize(segments, "en")
+
+    assert summary is not None
+    assert summary.text == " ".join(said)
+
+
+def test_two_speakers_make_no_sentence_together() -> None:
+    segments = [
+        Segment(start_seconds=0, end_seconds=1, text="I think that we should", speaker_id="A"),
+        Segment(start_seconds=1, end_seconds=2, text="Never in all of my life!", speaker_id="B"),
+    ]
+
+    summary = summarize(segments, "en")
+
+    assert summary is not None
+    assert summary.text == "I think that we should … Never in all of my life!"
+
+
+def test_words_without_any_full_stop_are_no_sentence_of_an_hour() -> None:
+    segments = [Segment(start_seconds=i, end_seconds=i + 1, text=f"and then {i} more of them came") for i in range(600)]
+
+    summary = summarize(segments, "en")
+
+    assert summary is not None
+    assert all(len(part.split()) <= 60 for part in summary.text.split(" … "))
