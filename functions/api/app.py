@@ -36,6 +36,7 @@ READABLE_HEADERS = (
     "Retry-After",
     "X-Job-Id",
     "X-Request-Id",
+    "X-Warnings",
 )
 
 

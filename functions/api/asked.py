@@ -17,7 +17,6 @@ from shared.domain.urls import UnsafeUrl, parse_webhook_url
 from shared.services.submissions import Submission
 
 MAX_FILENAME_CHARS = 255
-MAX_DAYS = 3_650  # that a deployment may keep anything
 
 DEFAULT_FILENAME = "recording"
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
@@ -26,7 +25,7 @@ _OPTION_FIELDS = frozenset(
     {"model", "language", "diarization", "timestamps", "word_timestamps", "summary", "vocabulary", "vocabulary[]"}
     | {"num_speakers", "min_speakers", "max_speakers"}
 )
-_FIELDS = _OPTION_FIELDS | {"webhook_url", "max_credits", "dry_run", "reuse", "retention_days"}
+FIELDS = _OPTION_FIELDS | {"webhook_url", "max_credits", "dry_run", "reuse", "retention_days"}
 # Control characters, and those that turn the direction of the text around them.
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9.+_-]{1,60}/[A-Za-z0-9.+_-]{1,60}")
@@ -56,7 +55,7 @@ class Asked:
 
 
 def parse_asked(
-    texts: Mapping[str, Sequence[str]], *, also: frozenset[str], allow_loopback: bool, most_days: int = MAX_DAYS
+    texts: Mapping[str, Sequence[str]], *, also: frozenset[str], allow_loopback: bool, most_days: int
 ) -> Asked:
     """The checked options. Raises InvalidRequest naming the first that is wrong.
 
@@ -73,7 +72,7 @@ def parse_asked(
         vocabulary=fields.vocabulary(),
         **read_speakers(fields),
     )
-    known = _FIELDS | also
+    known = FIELDS | also
     return Asked(
         options=options,
         webhook_url=read_webhook_url(fields.text("webhook_url"), allow_loopback=allow_loopback),

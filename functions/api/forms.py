@@ -76,7 +76,6 @@ def _check_texts(texts: Mapping[str, Sequence[str]], services: Services) -> None
 
 
 Form = Annotated[TranscriptionForm | None, Depends(reading(_check_texts))]
-OpenAiForm = Annotated[TranscriptionForm | None, Depends(reading(lambda _texts, _services: None))]
 
 
 def media_type_of(request: Request) -> str:

@@ -213,10 +213,31 @@ OPENAI_FORM: dict[str, Any] = {
                     "prompt": {"type": "string", "description": "A list of names is taken as `vocabulary`."},
                     "temperature": {"type": "number", "description": "Ignored."},
                     "stream": {"type": "boolean", "enum": [False], "description": "Not supported."},
+                }
+                | {
+                    name: _OPTIONS[name]
+                    for name in (
+                        *("diarization", "num_speakers", "min_speakers", "max_speakers", "summary"),
+                        *("vocabulary", "max_credits", "reuse", "retention_days"),
+                    )
                 },
-            }
+            },
+            "encoding": {"vocabulary": {"style": "form", "explode": True}},
         }
     },
+}
+
+OPENAI_TRANSCRIPT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The transcript in the `response_format` that was asked for.",
+        "headers": {
+            "X-Job-Id": {"schema": {"type": "string"}, "description": "The transcription, for GET /transcribe/{id}/."},
+            "X-Warnings": {
+                "schema": {"type": "string"},
+                "description": "A JSON array of what was ignored; left out where nothing was.",
+            },
+        },
+    }
 }
 
 URL_BODY: dict[str, Any] = {

@@ -171,15 +171,67 @@ def test_our_own_options_go_in_the_extra_body(
     client: openai.OpenAI, funded: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(route, "HOST_WAIT_SECONDS", -1.0)
-    ours = {"diarization": True, "vocabulary": ["Ada", "Bob"], "max_credits": 5}
+    ours = {"diarization": True, "num_speakers": 3, "vocabulary": ["Ada", "Bob"], "max_credits": 5, "retention_days": 2}
+    ours |= {"dry_run": False, "webhook_url": "", "timestamps": True}  # as they are here anyway
 
     with pytest.raises(openai.InternalServerError) as caught:
         client.audio.transcriptions.create(model="whisper-1", file=_file(3.5), prompt="Eve", extra_body=ours)
 
     job_id = str(caught.value).partition("/api/v1/transcribe/")[2].partition("/")[0]
     job = funded.services.jobs.get(job_id, funded.account_id)
-    assert (job.options.diarization, job.options.vocabulary) == (True, ("Ada", "Bob"))
-    assert job.caps.max_millicredits == 5_000
+    assert (job.options.diarization, job.options.num_speakers) == (True, 3)
+    assert job.options.vocabulary == ("Ada", "Bob")
+    assert (job.caps.max_millicredits, job.kept_days) == (5_000, 2)
+
+
+@pytest.mark.usefixtures("worker")
+def test_reuse_gives_an_earlier_result_for_nothing(client: openai.OpenAI, funded: Customer) -> None:
+    first = _job_id(client, model="whisper-1", file=_file(4.2))
+    paid = funded.balance()
+
+    again = client.audio.transcriptions.with_raw_response.create(
+        model="whisper-1", file=("copy.wav", wav(4.2)), extra_body={"reuse": True}
+    )
+
+    assert again.parse().text == "Hello there."
+    assert again.headers["X-Job-Id"] != first
+    assert funded.balance() == paid
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_is_ignored_is_named_in_a_header_and_nothing_else_is(client: openai.OpenAI) -> None:
+    create = client.audio.transcriptions.with_raw_response.create
+
+    plain = create(model="whisper-1", file=_file(), prompt="Ada", response_format="verbose_json", stream=False)
+    told = create(
+        model="whisper-1",
+        file=_file(),
+        response_format="text",
+        temperature=0.2,
+        chunking_strategy={"type": "server_vad", "threshold": 0.5},
+        known_speaker_names=["Ada"],
+        extra_body={"diarisation": True, "ё" * 50: 1},
+    )
+
+    assert "X-Warnings" not in plain.headers
+    assert told.parse() == "Hello there.\n"
+    assert set(json.loads(told.headers["X-Warnings"])) == {
+        "'temperature' has no effect here.",
+        "'chunking_strategy' has no effect here.",
+        "'known_speaker_names' has no effect here.",
+        "The unknown field 'diarisation' was ignored. Did you mean 'diarization'?",
+        f"The unknown field '{'ё' * 40}…' was ignored.",
+    }
+
+
+@pytest.mark.usefixtures("worker")
+def test_so_many_warnings_that_a_header_cannot_hold_them_are_counted(client: openai.OpenAI) -> None:
+    many = {f"{number}{'😀' * 60}": 1 for number in range(200)}
+
+    answer = client.audio.transcriptions.with_raw_response.create(model="whisper-1", file=_file(), extra_body=many)
+
+    assert json.loads(answer.headers["X-Warnings"])[-1] == "192 more fields were ignored."
+    assert len(answer.headers["X-Warnings"]) < 6_000
 
 
 @pytest.mark.usefixtures("worker")
@@ -309,18 +361,45 @@ def test_who_gave_up_waiting_joins_the_job_that_goes_on(
         ({"timestamp_granularities": ["page"]}, "timestamp_granularities[]"),
         ({"language": "klingon"}, "language"),
         ({"stream": True}, "stream"),
+        ({"extra_body": {"dry_run": True}}, "dry_run"),
+        ({"extra_body": {"webhook_url": "https://example.com/done"}}, "webhook_url"),
+        ({"extra_body": {"word_timestamps": True}}, "word_timestamps"),
+        ({"extra_body": {"timestamps": False}}, "timestamps"),
+        ({"extra_body": {"num_speakers": 0}}, "num_speakers"),
+        ({"extra_query": {"dry_run": "true"}}, "dry_run"),
         ({"file": ("a.mp3", b"PK\x03\x04" + bytes(99))}, "file"),
         ({"file": ("a.mp3", b"")}, "file"),
     ],
 )
 def test_what_is_wrong_comes_in_the_shape_the_client_reads(
-    changes: dict[str, Any], param: str, client: openai.OpenAI
+    changes: dict[str, Any], param: str, client: openai.OpenAI, funded: Customer
 ) -> None:
     arguments: dict[str, Any] = {"model": "whisper-1", "file": _file()} | changes
     with pytest.raises(openai.BadRequestError) as caught:
         client.audio.transcriptions.create(**arguments)
 
     assert (caught.value.param, caught.value.type) == (param, "invalid_request_error")
+    assert funded.services.credits.verify(funded.account_id).entries == 1  # the grant
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        ({"dry_run": True}, "POST /api/v1/transcribe/"),
+        ({"webhook_url": "https://example.com/done"}, "POST /api/v1/transcribe/"),
+        ({"word_timestamps": True}, "timestamp_granularities"),
+    ],
+)
+def test_an_option_that_this_address_cannot_keep_is_refused_with_what_to_use(
+    option: dict[str, Any], instead: str, client: openai.OpenAI
+) -> None:
+    with pytest.raises(openai.BadRequestError, match=instead):
+        client.audio.transcriptions.create(model="whisper-1", file=_file(), extra_body=option)
+
+
+@pytest.mark.usefixtures("worker")
+def test_parameters_that_other_clients_put_into_the_address_do_no_harm(client: openai.OpenAI) -> None:
+    client.audio.transcriptions.create(model="whisper-1", file=_file(), extra_query={"api-version": "2024-10-21"})
 
 
 def _refused(base_url: str, api_key: str) -> openai.APIStatusError:

@@ -122,6 +122,22 @@ def test_a_form_full_of_empty_fields_means_the_defaults(api: TestClient, funded:
     assert job.webhook_url is None
 
 
+@pytest.mark.parametrize("option", ["dry_run=true", "max_credits=1", "vocabulary[]=Ada", "language="])
+@pytest.mark.parametrize("path", ["", "url/", "550e8400-e29b-41d4-a716-446655440000/rerun/"])
+def test_an_option_in_the_address_is_refused_instead_of_passed_over(
+    api: TestClient, funded: Customer, path: str, option: str
+) -> None:
+    sent: dict[str, Any] = {"json": {"url": "https://www.youtube.com/watch?v=1"}} if path else {"files": {"file": WAV}}
+    response = api.post(f"{URL}{path}?{option}", headers=funded.headers, **sent)
+    assert "body" in refusal(response, 400, "invalid_request", option.partition("=")[0])
+    assert funded.balance().held_millicredits == 0
+
+
+def test_other_parameters_in_the_address_do_no_harm(api: TestClient, funded: Customer) -> None:
+    answer = api.post(f"{URL}?utm_source=x", headers=funded.headers, files={"file": ("a.wav", WAV)})
+    assert answer.status_code == 202
+
+
 def test_a_vocabulary_may_be_a_repeated_field(api: TestClient, funded: Customer) -> None:
     job = job_of(funded, submit(api, funded, {"vocabulary": ["Kubernetes", "etcd, Envoy"]}))
     assert job.options.vocabulary == ("Kubernetes", "etcd", "Envoy")

@@ -9,19 +9,21 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from functions.api import schemas
-from functions.api.asked import Asked, parse_asked
+from functions.api.asked import FIELDS, Asked, unknown_field
 from functions.api.fields import MAX_TERM_CHARS, MAX_VOCABULARY_TERMS, Fields, quote
-from functions.api.forms import OpenAiForm, TranscriptionForm, check_multipart, the_file
+from functions.api.forms import TranscriptionForm, check_multipart, read_asked, reading, the_file
 from functions.api.routes.transcribe import CallerDep
 from functions.api.submitting import Caller, jobs_path, nothing_left_behind, submit, take_received
+from shared.bootstrap import Services
 from shared.domain.errors import InvalidRequest, RequestError
 from shared.domain.exports import ExportFormat
 from shared.domain.jobs import Job, JobState
@@ -39,8 +41,19 @@ POLL_SECONDS = 0.4
 MAX_TERM_WORDS = 4  # longer pieces between commas are sentences
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 MODELS = {"whisper-1": Model.LARGE_V3} | {model.value: model for model in Model}
-_IGNORED = frozenset({"temperature", "prompt", "include[]", "include", "chunking_strategy"})
-_OURS = frozenset({"diarization", "summary", "vocabulary", "vocabulary[]", "max_credits"})
+MAX_WARNINGS = 8  # all headers of an answer share 10 KB on API Gateway
+_OURS = frozenset(
+    {"diarization", "num_speakers", "min_speakers", "max_speakers", "summary", "vocabulary", "vocabulary[]"}
+    | {"max_credits", "reuse", "retention_days"}
+)
+_KNOWN = FIELDS | {
+    *("file", "prompt", "response_format", "stream", "timestamp_granularities", "timestamp_granularities[]")
+}
+# Fields of OpenAI's that our engines have nothing for; lists and objects come as name[] and name[key].
+_NO_EFFECT = frozenset(
+    {"temperature", "chunking_strategy", "include", "keywords", "languages"}
+    | {"known_speaker_names", "known_speaker_references"}
+)
 
 
 class StillProcessing(RequestError):
@@ -57,17 +70,25 @@ class TranscriptionFailed(RequestError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """How the answer shall look."""
+    """How the answer shall look, and what it has to say about the request."""
 
     format: str
     words: bool
     segments: bool
+    warnings: tuple[str, ...]
+
+
+def _check(texts: Mapping[str, Sequence[str]], services: Services) -> None:
+    _read(texts, services)
+
+
+OpenAiForm = Annotated[TranscriptionForm | None, Depends(reading(_check))]
 
 
 @router.post(
     "/audio/transcriptions/",
     summary="Transcribe (OpenAI's API)",
-    responses=schemas.openai_answers(200, None, 402, 409, 413, 415, 422, 429),
+    responses=schemas.openai_answers(200, None, 402, 409, 413, 415, 422, 429) | schemas.OPENAI_TRANSCRIPT,
     openapi_extra={"requestBody": schemas.OPENAI_FORM, "parameters": [schemas.IDEMPOTENCY_PARAMETER]},
 )
 async def transcriptions(caller: CallerDep, form: OpenAiForm) -> Response:
@@ -103,7 +124,7 @@ def _submit(caller: Caller, received: TranscriptionForm) -> tuple[Wanted, Job]:
     services = caller.services
     with nothing_left_behind(services, received) as outcome:
         recording = the_file(received.form)
-        asked, wanted = _read(caller, received.form.texts)
+        asked, wanted = _read(received.form.texts, services)
         taken = take_received(caller, asked, recording, received.job_id)
         _, submitted = submit(caller, asked, taken, path=jobs_path(caller.request), joining=True)
         assert submitted is not None
@@ -111,7 +132,7 @@ def _submit(caller: Caller, received: TranscriptionForm) -> tuple[Wanted, Job]:
     return wanted, services.jobs.get(str(submitted.answer.body["id"]), caller.principal.account_id)
 
 
-def _read(caller: Caller, texts: dict[str, list[str]]) -> tuple[Asked, Wanted]:
+def _read(texts: Mapping[str, Sequence[str]], services: Services) -> tuple[Asked, Wanted]:
     fields = Fields(texts)
     model = fields.text("model") or "whisper-1"
     if model not in MODELS:
@@ -122,6 +143,7 @@ def _read(caller: Caller, texts: dict[str, list[str]]) -> tuple[Asked, Wanted]:
         raise InvalidRequest(message, field="response_format")
     if fields.boolean("stream", default=False):
         raise InvalidRequest("Streaming is not supported; leave 'stream' out.", field="stream")
+    _refuse_what_cannot_be_kept(fields)
     given = {*texts.get("timestamp_granularities[]", ()), *texts.get("timestamp_granularities", ())}
     if given - {"word", "segment"}:
         field = "timestamp_granularities[]"
@@ -131,8 +153,42 @@ def _read(caller: Caller, texts: dict[str, list[str]]) -> tuple[Asked, Wanted]:
     if not ours.keys() & {"vocabulary", "vocabulary[]"}:
         ours["vocabulary"] = [json.dumps(_spellings(fields.text("prompt")))]
     ours["word_timestamps"] = ["true" if "word" in given else "false"]
-    asked = parse_asked(ours, also=_IGNORED, allow_loopback=caller.services.settings.allow_loopback_webhooks)
-    return asked, Wanted(format=format_, words="word" in given, segments="segment" in given or not given)
+    asked = read_asked(services, ours, "file")
+    return asked, Wanted(
+        format=format_,
+        words="word" in given,
+        segments="segment" in given or not given,
+        warnings=_warnings(texts),
+    )
+
+
+def _refuse_what_cannot_be_kept(fields: Fields) -> None:
+    """Options of ours that contradict an answer which is the transcript itself. Raises InvalidRequest."""
+    native = "Send it to POST /api/v1/transcribe/."
+    times = "Say which times you want in 'timestamp_granularities[]'."
+    refused = {
+        "dry_run": (fields.boolean("dry_run", default=False), native),
+        "webhook_url": (bool(fields.text("webhook_url")), native),
+        "timestamps": (not fields.boolean("timestamps", default=True), times),
+        "word_timestamps": (fields.boolean("word_timestamps", default=False), times),
+    }
+    for name, (given, instead) in refused.items():
+        if given:
+            message = f"'{name}' is not possible here, where the answer is the transcript. {instead}"
+            raise InvalidRequest(message, field=name)
+
+
+def _warnings(texts: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """What was said in vain, each once."""
+    warnings: dict[str, None] = {}
+    for name in texts:
+        if (plain := name.partition("[")[0]) in _NO_EFFECT:
+            warnings[f"'{plain}' has no effect here."] = None
+        elif name not in _KNOWN:
+            warnings[unknown_field(name, _KNOWN)] = None
+    more = len(warnings) - MAX_WARNINGS
+    shown = tuple(warnings)[:MAX_WARNINGS]
+    return shown if more <= 0 else (*shown, f"{more} more fields were ignored.")
 
 
 def _spellings(prompt: str) -> list[str]:
@@ -148,7 +204,9 @@ def _is_term(text: str) -> bool:
 
 
 def _answer(caller: Caller, job: Job, wanted: Wanted) -> Response:
-    headers = {"X-Job-Id": job.job_id}
+    headers = {"X-Job-Id": str(job.job_id)}
+    if wanted.warnings:
+        headers["X-Warnings"] = json.dumps(wanted.warnings)  # text, srt and vtt have no other place for it
     if job.state is not JobState.COMPLETED:
         message = job.outcome.error_message if job.outcome and job.outcome.error_message else "It was cancelled."
         raise TranscriptionFailed(message)

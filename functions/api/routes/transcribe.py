@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from functions.api import schemas
+from functions.api.asked import FIELDS
 from functions.api.deps import IdempotencyKey, MayRead, MayTranscribe, ServicesDep
 from functions.api.fields import Fields
 from functions.api.forms import Form, TranscriptionForm, read_asked, read_json_texts, the_file
@@ -36,6 +37,10 @@ router = APIRouter(tags=["Transcriptions"])
 async def _caller(
     request: Request, principal: MayTranscribe, services: ServicesDep, idempotency_key: IdempotencyKey
 ) -> Caller:
+    for name in request.query_params:
+        if name in FIELDS:  # a dry_run that is passed over costs money
+            message = f"'{name}' stands in the address, where options are not read. Send it in the body."
+            raise InvalidRequest(message, field=name)
     return Caller(request=request, services=services, principal=principal, idempotency_key=idempotency_key)
 
 
