@@ -86,7 +86,10 @@ def request_dollars(inputs: Inputs, operation: str) -> float:
 
 
 def aws_dollars_per_hour(inputs: Inputs) -> float:
-    """Everything in AWS for an hour of audio: jobs of the assumed length, polled, stored, read by the GPU."""
+    """Everything in AWS for an hour of audio: jobs of the assumed length, polled, stored, read by machines elsewhere.
+
+    The one that decodes reads the recording, the GPUs its samples. Both are free for machines in the bucket's region.
+    """
     jobs = 60 / inputs.value("shape", "minutes_per_job")
     polls = inputs.value("shape", "polls_per_job")
     job = request_dollars(inputs, "submit") + inputs.value("price", "s3_write")
@@ -96,7 +99,8 @@ def aws_dollars_per_hour(inputs: Inputs) -> float:
     job += inputs.value("shape", "event_runs_per_job") * (inputs.value("price", "lambda_request") + run)
     gigabytes = inputs.value("shape", "audio_mb_per_hour") / 1000
     kept = gigabytes * inputs.value("shape", "audio_kept_months") * inputs.value("price", "s3_gb_month")
-    return jobs * job + kept + gigabytes * inputs.value("price", "transfer_out_gb")
+    read_elsewhere = gigabytes + inputs.value("shape", "samples_mb_per_hour") / 1000
+    return jobs * job + kept + read_elsewhere * inputs.value("price", "transfer_out_gb")
 
 
 def speed(inputs: Inputs, model: str, gpu: str) -> float:

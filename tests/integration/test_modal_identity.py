@@ -45,6 +45,16 @@ def test_a_newer_token_takes_the_place_of_the_older(tmp_path: Path) -> None:
     assert Path(environment["AWS_WEB_IDENTITY_TOKEN_FILE"]).read_text() == "new"
 
 
+def test_a_file_that_the_platform_renews_is_read_where_it_lies(tmp_path: Path) -> None:
+    renewed = tmp_path / "renewed"
+    environment = {"MODAL_IDENTITY_TOKEN": "t", "MODAL_IDENTITY_TOKEN_FILE": str(renewed), "AWS_ROLE_ARN": ROLE_ARN}
+    lend_identity(environment, tmp_path)
+    assert environment["AWS_WEB_IDENTITY_TOKEN_FILE"] != str(renewed), "it is not there"
+    renewed.write_text("t")
+    lend_identity(environment, tmp_path)
+    assert environment["AWS_WEB_IDENTITY_TOKEN_FILE"] == str(renewed)
+
+
 @pytest.mark.parametrize("environment", [{}, {"MODAL_IDENTITY_TOKEN": "t"}, {"AWS_ROLE_ARN": ROLE_ARN}])
 def test_without_token_or_role_nothing_changes(environment: dict[str, str], tmp_path: Path) -> None:
     before = dict(environment)
