@@ -158,24 +158,30 @@ class Jobs:
         ``compute_seconds`` is machine time by part, as ``part`` or ``part@device``.
         """
         rules.check_run(job, run)
-        used = min(job.price.charge(duration_seconds), job.hold.amount_millicredits)
-        outcome = Outcome(
-            finished_at=self._ports.now(),
-            used_millicredits=used,
-            duration_seconds=duration_seconds,
-            result_key=result_key,
-            compute=tuple(self._compute_use(name, seconds) for name, seconds in (compute_seconds or {}).items()),
-        )
+        compute = tuple(self._compute_use(name, seconds) for name, seconds in (compute_seconds or {}).items())
+
+        def outcome(current: Job) -> Outcome:
+            return Outcome(
+                finished_at=self._ports.now(),
+                used_millicredits=min(current.price.charge(duration_seconds), current.hold.amount_millicredits),
+                duration_seconds=duration_seconds,
+                result_key=result_key,
+                compute=compute,
+            )
+
         return self._finish(job, JobState.COMPLETED, outcome, run)
 
     def fail(self, job: Job, failure: JobFailure, run: Run | None = None) -> Job:
         """End a job badly: give every credit back and say so on the bus."""
         outcome = Outcome(finished_at=self._ports.now(), error_code=failure.code, error_message=failure.message)
-        return self._finish(job, JobState.FAILED, outcome, run)
+        return self._finish(job, JobState.FAILED, lambda _: outcome, run)
 
     def cancel(self, job: Job) -> Job:
         """End a job because its owner says so: credits for work not done come back. Raises Stale when it has ended."""
-        outcome = Outcome(finished_at=self._ports.now(), used_millicredits=rules.cancellation_charge(job))
+
+        def outcome(current: Job) -> Outcome:
+            return Outcome(finished_at=self._ports.now(), used_millicredits=rules.cancellation_charge(current))
+
         return self._finish(job, JobState.CANCELLED, outcome, None)
 
     def give_back(self, job: Job, run: Run, failure: JobFailure | None = None) -> None:
@@ -213,7 +219,7 @@ class Jobs:
         if not rules.attempts_left(job):
             # Only as it is: a run that is heard of in this moment is alive after all.
             outcome = Outcome(finished_at=self._ports.now(), error_code="timed_out", error_message=TIMED_OUT)
-            self._finish(job, JobState.FAILED, outcome, None, unless_moved=True)
+            self._finish(job, JobState.FAILED, lambda _: outcome, None, unless_moved=True)
             logger.warning("job_timed_out", extra=job.ids)  # raises an alarm
             return "failed"
         self._requeue(job)
@@ -311,13 +317,21 @@ class Jobs:
         return ComputeUse(part=part, device=device, seconds=round(seconds, 3), nanodollars_per_second=price)
 
     def _finish(
-        self, job: Job, state: JobState, outcome: Outcome, run: Run | None, *, unless_moved: bool = False
+        self,
+        job: Job,
+        state: JobState,
+        outcome_of: Callable[[Job], Outcome],
+        run: Run | None,
+        *,
+        unless_moved: bool = False,
     ) -> Job:
         """Resolve the job's holds and write its end, in one transaction; then tell the bus.
 
+        The outcome is that of the job as it stands when it ends: another process may have written in between.
         With ``unless_moved`` it raises JobMoved when the job is no longer as given.
         """
         while True:
+            outcome = outcome_of(job)
             ended = rules.finish(job, state, outcome, self._beat(UNSENT_GRACE))
             try:
                 return self.announce(self._holds.resolve(job, ended, outcome))

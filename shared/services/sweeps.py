@@ -52,3 +52,7 @@ class Sweeps:
         except (*AWS_FAILURES, EventRefused, TooMuchContention) as error:
             logger.warning("repair_failed", extra={"job_id": job_id, "error": type(error).__name__})
             return "failed_to_repair"
+        except Exception:
+            # A job that this version cannot read, written by a newer one, must not keep all others waiting.
+            logger.exception("repair_broke_down", extra={"job_id": job_id})
+            return "failed_to_repair"

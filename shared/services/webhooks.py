@@ -142,6 +142,8 @@ class Webhooks:
         """
         delivery = self._ports.deliveries.get(delivery_id)
         if delivery is None or delivery.state is not DeliveryState.PENDING:
+            if delivery is not None and delivery.state is DeliveryState.DELIVERED:
+                self._let_go(delivery)  # who delivered it may have died right after
             return None
         wait_seconds = (delivery.next_attempt_at - self._ports.now()).total_seconds()
         if wait_seconds > 0:

@@ -168,6 +168,29 @@ def test_a_job_kept_for_no_days_goes_once_its_webhook_took_the_result(
     assert services.bucket.find(f"results/{customer.account_id}/") == []
 
 
+def test_a_job_kept_for_no_days_goes_although_who_delivered_it_died_right_after(
+    services: Services, customer: Customer, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivering = cloud.services("DeliverWebhookFunction")
+    job = put_job(services, customer.account_id, webhook_url="https://receiver.example/hook")
+    job = store(services).replace(rules.published(replace(job, delete_when_delivered=True)))
+    webhooks = delivering.webhooks
+    webhooks._ports = replace(webhooks._ports, client=_Taker())  # type: ignore[arg-type]
+    webhooks.fan_out(FinishedJob(job_id=job.job_id, account_id=job.account_id, status=job.status))
+    (delivery,) = webhooks._deliveries_of(job)
+    with monkeypatch.context() as dying:
+        dying.setattr(webhooks, "_let_go", lambda _: None)
+        assert webhooks.attempt(delivery.delivery_id) is None
+    assert services.jobs.get(job.job_id, job.account_id).sweep_at == job.sweep_at
+
+    assert webhooks.attempt(delivery.delivery_id) is None  # its message comes again
+
+    left = services.jobs.get(job.job_id, job.account_id)
+    assert left.sweep_at is not None
+    assert job.sweep_at is not None
+    assert left.sweep_at < job.sweep_at
+
+
 def test_a_drop_kept_for_no_days_stays_until_its_results_are_in_the_folder(
     services: Services, customer: Customer, cloud: Cloud
 ) -> None:

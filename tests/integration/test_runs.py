@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import boto3
 import pytest
 from fastapi.testclient import TestClient
 
@@ -16,7 +17,7 @@ from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.job_rules import MAX_RUNS
-from shared.domain.jobs import JobState, Run
+from shared.domain.jobs import JobState, Progress, Run, Stage
 from shared.domain.plans import WorkPlan
 from shared.domain.transcripts import Transcript
 from tests.integration.conftest import Cloud, Customer
@@ -24,6 +25,7 @@ from tests.integration.paid_jobs import Engine, submit
 from tests.pipelines import Asked
 
 PATIENCE_SECONDS = 30
+LONG_AGO = "2020-01-01T00:00:00.000000Z"
 PLAN = WorkPlan(gpu="L4", gpus=3, chunk_seconds=20.0, expected_wall_seconds=15.5, expected_cost_usd=0.0123)
 
 
@@ -90,6 +92,40 @@ def test_a_run_that_the_platform_stops_does_not_count(
     assert (stopped.state, stopped.attempt.runs) == (JobState.RUNNING, 0)
     worker = Worker(services=services, pipeline=Engine(60.0), stop=threading.Event())
     assert run_job(worker, run.job_id, run.attempt_id) is RunEnd.COMPLETED
+
+
+def test_a_cancelled_job_pays_for_how_it_stands_then_not_for_how_it_was_seen(
+    api: TestClient, funded: Customer, cloud: Cloud
+) -> None:
+    services = cloud.services("SweepFunction")
+    order = dispatched(services, funded, submit(api, funded))
+    job = services.jobs.begin(order)
+    seen = services.jobs.report(job, order, Progress(stage=Stage.TRANSCRIBING, percent=50))
+    services.jobs.give_back(seen, order)
+
+    cancelled = services.jobs.cancel(seen)
+
+    assert cancelled.outcome is not None
+    assert cancelled.outcome.used_millicredits == 0
+
+
+def test_a_job_that_cannot_be_read_keeps_no_other_waiting(api: TestClient, funded: Customer, cloud: Cloud) -> None:
+    services = cloud.services("SweepFunction")
+    broken, *others = (JobId(submit(api, funded).json()["id"]) for _ in range(12))
+    table: Any = boto3.resource("dynamodb").Table(services.settings.jobs_table)
+    for job_id in (broken, *others):
+        table.update_item(
+            Key={"job_id": job_id}, UpdateExpression="SET sweep_at = :at", ExpressionAttributeValues={":at": LONG_AGO}
+        )
+    table.update_item(
+        Key={"job_id": broken},
+        UpdateExpression="SET stage = :new",
+        ExpressionAttributeValues={":new": "of a newer version"},
+    )
+
+    report = services.sweeps.run()
+
+    assert report.repairs == {"queued": len(others), "failed_to_repair": 1}
 
 
 class CancelledThenStopped(Engine):
