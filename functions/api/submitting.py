@@ -67,6 +67,7 @@ def take_received(caller: Caller, asked: Asked, received: ReceivedFile, job_id: 
         reuse=asked.reuse,
         stored_key=received.stored_key,
         job_id=job_id,
+        is_fresh=True,
     )
     return Taken(submission=submission, file=received.file)
 

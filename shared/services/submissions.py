@@ -39,7 +39,8 @@ class Submission:
 
     ``duration_seconds`` is None where it could not be told, ``content_sha256`` (hex) where the bytes were not read.
     The recording comes with the submission, or lies under ``stored_key`` already, or is fetched from ``source_url`` by
-    the job. ``job_id`` is given where the same submission, sent again, must never make a second job.
+    the job. ``job_id`` is given where the same submission, sent again, must never make a second job, and where it was
+    needed before the submission was complete: then it ``is_fresh``, nothing of another sending lies under it.
     """
 
     principal: Principal
@@ -55,10 +56,16 @@ class Submission:
     stored_key: str | None = None
     source_url: str | None = None
     job_id: JobId | None = None
+    is_fresh: bool = False
     retention_days: int | None = None  # None: the deployment's; 0: gone once delivered
     request_id: str | None = None  # of the request it came with
     drop_key: str | None = None  # where in the drop folder the recording lies and its results go
     rerun: Rerun | None = None  # only this stage, over an earlier result; ``stored_key`` is the earlier recording's
+
+    @property
+    def is_alone(self) -> bool:
+        """True where no other sending of it can have the same job."""
+        return self.job_id is None or self.is_fresh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +222,7 @@ class Submissions:
         try:
             job = self._holds.open(job, amount, pacer=self._admit, also=turn.writes(answer))
         except (RequestError, ClaimLost):
-            if body is not None and submission.job_id is None:  # else an earlier sending's audio may lie there
+            if body is not None and submission.is_alone:  # else an earlier sending's audio may lie there
                 self._ports.bucket.delete(job.recording.key)
             raise
         self._jobs.enqueue(job.job_id)
@@ -251,7 +258,7 @@ class Submissions:
         try:
             repeated = self._holds.create_settled(repeated, pacer=self._admit, also=turn.writes(answer))
         except (RequestError, ClaimLost):
-            if submission.job_id is None:  # else an earlier sending's result may lie there
+            if submission.is_alone:  # else an earlier sending's result may lie there
                 self._reuse.forget(repeated)
             raise
         return Submitted(answer=answer, job=self._jobs.announce(repeated))

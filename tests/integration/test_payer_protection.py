@@ -103,6 +103,9 @@ def test_a_key_s_daily_limit_counts_what_is_held_and_gives_back_what_was_not_use
     assert (refused.status_code, refused.json()["error"]) == (429, "spend_limit_reached")
     assert 0 < int(refused.headers["Retry-After"]) <= 86_400
     assert refused.json()["message"].endswith("Use a key with a higher limit, or wait for tomorrow (UTC).")
+    assert [found.key for found in funded.services.bucket.find(f"audio/{funded.account_id}/")] == [
+        f"audio/{funded.account_id}/{first}"
+    ]
     assert submit(api, funded, seconds=120).status_code == 202, "another key has its own limit"
     assert work(cloud, first, real_seconds=60.0) is RunEnd.COMPLETED
     second = submit(api, limited, seconds=120)
