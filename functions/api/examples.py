@@ -62,7 +62,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "LedgerPage": {
         "entries": [
             {
-                "id": f"{_JOB_ID}#hold#1",
+                "id": f"{_JOB_ID}#20261101T120000.000000Z#hold#1",
                 "sequence": 2,
                 "at": "2026-11-23T12:34:56.000Z",
                 "kind": "hold",

@@ -6,14 +6,19 @@ from shared.domain.ids import AccountId, EntryId, JobId
 from shared.domain.jobs import Job
 
 
-def hold_entry_id(job_id: JobId, number: int) -> EntryId:
+def hold_entry_id(job: Job, number: int) -> EntryId:
     """The ledger entry of a job's n-th hold (1 at submit, 2 when the estimate proved short)."""
-    return EntryId(f"{job_id}#hold#{number}")
+    return EntryId(f"{_life(job)}#hold#{number}")
 
 
-def resolution_entry_id(job_id: JobId) -> EntryId:
+def resolution_entry_id(job: Job) -> EntryId:
     """The ledger entry that settles or releases a job's holds: one id for both, so only one can ever be written."""
-    return EntryId(f"{job_id}#resolve")
+    return EntryId(f"{_life(job)}#resolve")
+
+
+def _life(job: Job) -> str:
+    """The job, from this creation on: one that was deleted may be made again under its id, entries stay for ever."""
+    return f"{job.job_id}#{job.created_at:%Y%m%dT%H%M%S.%fZ}"
 
 
 def recording_key(account_id: AccountId, job_id: JobId) -> str:

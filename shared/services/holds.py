@@ -72,7 +72,7 @@ class Holds:
         limit = job.caps.daily_limit_millicredits
         if limit is not None and amount_millicredits > limit:
             raise self._limit_reached(limit, 0)
-        entry_id = job_keys.hold_entry_id(job.job_id, len(job.hold.entry_ids) + 1)
+        entry_id = job_keys.hold_entry_id(job, len(job.hold.entry_ids) + 1)
         posting = Posting(entry_id=entry_id, at=self.now(), job_id=job.job_id, key_id=job.key_id)
         held = rules.with_hold(job, amount_millicredits, entry_id)
         usage = self.usage.commit(job, amount_millicredits, submitted=1 if first else 0)
@@ -122,7 +122,7 @@ class Holds:
 
 def _resolution(job: Job, outcome: Outcome) -> Callable[[Balance], LedgerChange]:
     posting = Posting(
-        entry_id=job_keys.resolution_entry_id(job.job_id), at=outcome.finished_at, job_id=job.job_id, key_id=job.key_id
+        entry_id=job_keys.resolution_entry_id(job), at=outcome.finished_at, job_id=job.job_id, key_id=job.key_id
     )
     held, holds = job.hold.amount_millicredits, job.hold.entry_ids
     if outcome.used_millicredits == 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 
+from shared.adapters.dynamodb.jobs import JobMoved
 from shared.adapters.s3 import ObjectMissing
 from shared.domain.accounts import Principal
 from shared.domain.errors import Conflict, RequestError
@@ -45,7 +46,7 @@ class Repeats:
         try:
             submission = replace(self._retry_of(principal, failed, new_id, copy_key), request_id=request_id)
             submitted = self._submissions.submit(submission, None, render=render)
-        except RequestError:
+        except (RequestError, JobMoved):
             self._drop(copy_key)
             raise
         if submitted.job is None or submitted.job.recording.key != copy_key:

@@ -125,7 +125,7 @@ class Harm:
         job = services.jobs.look_up(job_id)
         assert job is not None
         services.jobs.cancel(job)
-        self._dynamodb.delete_item(TableName=self._settings.ledger_table, Key=self._entry(resolution_entry_id(job_id)))
+        self._dynamodb.delete_item(TableName=self._settings.ledger_table, Key=self._entry(resolution_entry_id(job)))
         self._dynamodb.put_item(TableName=self._settings.accounts_table, Item=before)
 
     def missing_account(self) -> None:

@@ -445,6 +445,24 @@ def test_a_deleted_transcription_leaves_nothing_in_the_folder_either(
     assert _keys(ingest_services, f"drop/{funded.account_id}/") == {other}
 
 
+def test_a_recording_may_be_dropped_again_once_its_transcription_is_forgotten(
+    ingest_services: Services, drops: Drops, funded: Customer, api: TestClient
+) -> None:
+    key, job = _delivered(ingest_services, drops, funded, "a.wav")
+    assert api.delete(f"/api/v1/transcribe/{job.job_id}/", headers=funded.headers).status_code == 200
+    deleted = ingest_services.jobs.look_up(job.job_id)
+    assert deleted is not None
+    assert ingest_services.jobs.expire(deleted) == "forgotten"
+
+    again_key, again = _delivered(ingest_services, drops, funded, "a.wav")
+
+    assert (again_key, again.job_id) == (key, job.job_id)
+    ended = ingest_services.jobs.look_up(job.job_id)
+    assert ended is not None
+    assert ended.outcome is not None
+    assert ended.outcome.used_millicredits > 0
+
+
 def test_a_recording_that_took_the_place_of_a_deleted_one_stays_with_its_answers(
     api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
 ) -> None:

@@ -138,6 +138,13 @@ def test_a_retry_that_was_deleted_is_not_answered_as_if_it_were_there(
     api.delete(f"/api/v1/transcribe/{new_id}/", headers=funded.headers)
     assert api.post(path, headers=funded.headers).status_code == 409
 
+    deleted = services.jobs.look_up(JobId(new_id))
+    assert deleted is not None
+    assert services.jobs.expire(deleted) == "forgotten"
+    again = api.post(path, headers=funded.headers)
+    assert (again.status_code, again.json()["id"]) == (202, new_id)
+    assert services.credits.verify(funded.account_id).entries == 4, "the grant, two holds, one release"
+
 
 def test_a_retry_without_credits_leaves_nothing_behind(api: TestClient, services: Services, customer: Customer) -> None:
     failed = put_job(services, customer.account_id, JobState.FAILED)
