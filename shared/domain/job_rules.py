@@ -18,6 +18,7 @@ from shared.domain.jobs import Attempt, Hold, Job, JobState, Outcome, Progress, 
 
 MAX_RUNS = 5  # starts of a run over all attempts; neither waiting for a runner counts, nor a run that was told to stop
 PATIENCE_LEASES = 10  # how many leases a dispatched job may wait for a runner before its start is asked for again
+LEAST_KEPT = timedelta(days=1)  # a result, after the end of its job, unless its owner or its webhook lets it go
 LAST_LOOK = timedelta(hours=1)  # after a deletion: a run that was just ending may still have stored something
 
 
@@ -135,7 +136,9 @@ def finish(job: Job, state: JobState, outcome: Outcome, beat: Beat) -> Job:
     if job.state.is_final or not state.is_final:
         raise Stale(f"job {job.job_id} is {job.state} and cannot become {state}")
     progress = 100 if state is JobState.COMPLETED else job.progress_percent
-    ended = replace(job, state=state, outcome=outcome, progress_percent=progress, hold=Hold())
+    # However long it waited for a runner: what was paid for is there for a while.
+    kept_until = max(job.expires_at, (outcome.finished_at + LEAST_KEPT).replace(microsecond=0))
+    ended = replace(job, state=state, outcome=outcome, progress_percent=progress, hold=Hold(), expires_at=kept_until)
     return replace(ended, owes_event=True, sweep_at=beat.lease_expires_at)
 
 

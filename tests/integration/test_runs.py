@@ -242,3 +242,15 @@ def test_the_plan_is_in_the_job_while_it_runs(api: TestClient, funded: Customer,
     thread.join()
     ended = services.jobs.get(run.job_id, funded.account_id)
     assert (ends, ended.plan) == ([RunEnd.COMPLETED], PLAN)
+
+
+def test_only_an_ended_job_may_be_deleted_by_the_clock_of_the_table(
+    api: TestClient, funded: Customer, cloud: Cloud
+) -> None:
+    services = cloud.services("SweepFunction")
+    run = dispatched(services, funded, submit(api, funded))
+    table: Any = boto3.resource("dynamodb").Table(services.settings.jobs_table)
+    assert "expires_at" not in table.get_item(Key={"job_id": run.job_id})["Item"]
+    worker = Worker(services=services, pipeline=Engine(60.0), stop=threading.Event())
+    assert run_job(worker, run.job_id, run.attempt_id) is RunEnd.COMPLETED
+    assert "expires_at" in table.get_item(Key={"job_id": run.job_id})["Item"]

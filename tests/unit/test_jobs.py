@@ -105,6 +105,14 @@ def test_a_job_ends_once_and_then_owes_nothing_but_its_event() -> None:
     assert (published.owes_event, published.sweep_at) == (False, ended.expires_at)
 
 
+def test_a_job_that_waited_longer_than_it_was_to_be_kept_is_there_for_a_day() -> None:
+    late = replace(a_running_job(), expires_at=NOW - timedelta(days=3))
+    ended = rules.finish(late, JobState.COMPLETED, Outcome(finished_at=NOW), BEAT)
+    assert ended.expires_at == NOW + timedelta(days=1)
+    kept = rules.finish(a_running_job(), JobState.COMPLETED, Outcome(finished_at=NOW), BEAT)
+    assert kept.expires_at == max(a_running_job().expires_at, NOW + timedelta(days=1))
+
+
 def test_a_cancelled_job_pays_for_the_part_of_the_work_that_was_done() -> None:
     running = replace(a_running_job(), estimated_seconds=600.0, hold=Hold(amount_millicredits=10_000))
     assert rules.cancellation_charge(replace(running, progress_percent=0)) == 0

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WRITE_NAME = "job"
 MAX_READS = 5  # of one page: a filter that matches nothing must not read a whole history in one request
+TTL = "expires_at"
+EXPIRY_OF_A_LIVE_JOB = "expires_once_ended_at"  # DynamoDB must not delete it: it holds credits, however old it is
 TTL_GRACE = timedelta(days=7)  # the sweeper deletes a job and its objects; DynamoDB's own clock is the net below it
 
 
@@ -181,7 +183,7 @@ def to_job(item: dict[str, Any]) -> Job:
             entry_ids=tuple(EntryId(entry_id) for entry_id in values["hold"]["entry_ids"]),
         ),
         created_at=to_time(values["created_at"]),
-        expires_at=datetime.fromtimestamp(int(values["expires_at"]), UTC) - TTL_GRACE,
+        expires_at=datetime.fromtimestamp(int(values.get(TTL) or values[EXPIRY_OF_A_LIVE_JOB]), UTC) - TTL_GRACE,
         estimated_seconds=None if estimated is None else float(estimated),
         webhook_url=values.get("webhook_url"),
         request_id=values.get("request_id"),
@@ -213,7 +215,8 @@ def _to_item(job: Job) -> dict[str, Any]:
         "price": _fields(price),
         "hold": _fields(job.hold),
         "created_at": job.created_at,
-        "expires_at": int((job.expires_at + TTL_GRACE).timestamp()),  # DynamoDB's TTL wants epoch seconds
+        # Epoch seconds, as DynamoDB's TTL wants them.
+        TTL if job.state.is_final else EXPIRY_OF_A_LIVE_JOB: int((job.expires_at + TTL_GRACE).timestamp()),
         "estimated_seconds": job.estimated_seconds,
         "webhook_url": job.webhook_url,
         "request_id": job.request_id,
