@@ -92,9 +92,15 @@ def drop_job_id(key: str, etag: str) -> JobId:
 
 def is_job_of(job_id: str, key: str, etag: str) -> bool:
     """True for the job of these bytes at this place, and for a retry of it, however often it was tried again."""
-    candidate = drop_job_id(key, etag)
+    first = drop_job_id(key, etag)
+    return job_id == first or is_retry_of(job_id, first)
+
+
+def is_retry_of(job_id: str, failed: JobId) -> bool:
+    """True for a retry of the job, or a retry of a retry, and so on."""
+    candidate = failed
     for _ in range(MAX_RETRIES):
+        candidate = retry_id(candidate)
         if candidate == job_id:
             return True
-        candidate = retry_id(candidate)
     return False

@@ -14,7 +14,17 @@ from shared.adapters.dynamodb.jobs import JobMoved
 from shared.adapters.s3 import Bucket, ObjectMissing
 from shared.adapters.s3_uploads import StoredObject, UploadBucket
 from shared.domain.accounts import Principal
-from shared.domain.drops import ERROR, SIDECAR, Drop, DropKind, defaults_key, drop_job_id, is_job_of, quarantine_key
+from shared.domain.drops import (
+    ERROR,
+    SIDECAR,
+    Drop,
+    DropKind,
+    defaults_key,
+    drop_job_id,
+    is_job_of,
+    is_retry_of,
+    quarantine_key,
+)
 from shared.domain.errors import InvalidRequest, NotFound, RateLimited, RequestError
 from shared.domain.exports import ExportFormat
 from shared.domain.ids import AccountId, JobId, KeyId
@@ -100,6 +110,8 @@ class Drops:
         stored = self._ports.uploads.find(key)
         if stored is None or not is_job_of(job_id, key, stored.etag):
             return False
+        if is_retry_of(self._ports.uploads.tags(key).get(JOB_TAG, ""), job_id):
+            return False  # told late, or again: what came of the retry stays
         if job.state is JobState.COMPLETED:
             for ending, format_ in FORMATS.items():
                 request = ExportRequest(format=format_, style=SubtitleStyle())

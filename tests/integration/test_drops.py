@@ -348,6 +348,10 @@ def test_the_results_of_a_failed_drop_that_is_tried_again_land_like_those_of_the
     tags = ingest_services.upload_bucket.tags(key)
     assert (tags["audiototext-state"], tags["audiototext-job"]) == ("completed", retried.job_id)
 
+    assert not drops.deliver(funded.account_id, failed.job_id), "the first one's event, once more"
+    assert f"{key}.error.json" not in _keys(ingest_services, key)
+    assert ingest_services.upload_bucket.tags(key) == tags
+
 
 def _unreadable(*_arguments: Any, **_named: Any) -> Transcript:
     raise JobFailure("audio_unreadable", "The file could not be read.")
