@@ -27,8 +27,8 @@ def services() -> Services:
 
 
 def cors_origins() -> list[str]:
-    """Whose pages may call the API from a browser (CORS_ORIGINS, with commas between them)."""
-    return [origin for origin in os.environ.get("CORS_ORIGINS", "").split(",") if origin]
+    """Whose pages may call the API from a browser (ALLOWED_ORIGINS, with commas between them)."""
+    return [origin for origin in os.environ.get("ALLOWED_ORIGINS", "").split(",") if origin]
 
 
 def is_for_snapshot() -> bool:

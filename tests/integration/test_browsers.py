@@ -16,7 +16,7 @@ ASKED = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Header
 
 @pytest.fixture
 def open_api(services: Services, monkeypatch: pytest.MonkeyPatch) -> TestClient:
-    monkeypatch.setenv("CORS_ORIGINS", f"{PAGE},https://other.example.com")
+    monkeypatch.setenv("ALLOWED_ORIGINS", f"{PAGE},https://other.example.com")
     return TestClient(create_app(lambda: services, cors_origins=runtime.cors_origins()), raise_server_exceptions=False)
 
 
