@@ -158,6 +158,7 @@ class Services:
         return JobPorts(
             store=JobStore(self._aws.dynamodb, self.settings.jobs_table),
             bucket=self.bucket,
+            uploads=self.upload_bucket,
             queue=Queue(self._aws.sqs, self.settings.jobs_queue_url),
             bus=EventBus(self._aws.events, self.settings.event_bus),
             runner=self._runner(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
@@ -50,10 +51,18 @@ class Bucket:
         """Store a stream under ``key``; large ones in parts, in constant memory."""
         self._client.upload_fileobj(body, self.name, key, ExtraArgs={"ContentType": content_type})
 
-    def put(self, key: str, body: bytes, content_type: str, content_encoding: str = "") -> None:
+    def put(
+        self,
+        key: str,
+        body: bytes,
+        content_type: str,
+        content_encoding: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
         """Store bytes under ``key``."""
-        encoding: Any = {"ContentEncoding": content_encoding} if content_encoding else {}
-        self._client.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, **encoding)
+        extra: Any = {"ContentEncoding": content_encoding} if content_encoding else {}
+        extra |= {"Tagging": urlencode(tags)} if tags else {}
+        self._client.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, **extra)
 
     def put_new(self, key: str, body: bytes, content_type: str) -> bool:
         """Store bytes under ``key`` unless something is there already; whether they were stored."""
@@ -110,11 +119,16 @@ class Bucket:
     def find(self, prefix: str) -> list[StoredObject]:
         """Every object whose key begins with ``prefix``."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
-        return [
-            StoredObject(key=found["Key"], size_bytes=found["Size"], etag=found["ETag"].strip('"'))
-            for page in pages
-            for found in page.get("Contents", [])
-        ]
+        return [_listed(found) for page in pages for found in page.get("Contents", [])]
+
+    def find_one(self, key: str) -> StoredObject | None:
+        """The object with exactly this key, or None: of all that begin with it, it is the first."""
+        answer = self._client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
+        return next((_listed(found) for found in answer.get("Contents", []) if found["Key"] == key), None)
+
+
+def _listed(found: Any) -> StoredObject:
+    return StoredObject(key=found["Key"], size_bytes=found["Size"], etag=found["ETag"].strip('"'))
 
 
 def read_body(get_object: Callable[[], Mapping[str, Any]]) -> bytes:

@@ -23,6 +23,7 @@ ERROR = ".error.json"
 MAX_KEY_BYTES = 1024  # S3's
 MAX_RETRIES = 100  # looked for; each is asked for by hand
 RESULTS = (".json", ".srt", ".vtt", ".txt")
+JOB_TAG = "audiototext-job"  # on the recording: its last job; on an answer: the job that it comes from
 _JOBS = uuid.UUID("0f8f2b9e-6c1d-5a70-9d55-2b1f3a6a9c01")  # namespace of the ids made here
 
 

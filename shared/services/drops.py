@@ -16,6 +16,7 @@ from shared.adapters.s3_uploads import StoredObject, UploadBucket
 from shared.domain.accounts import Principal
 from shared.domain.drops import (
     ERROR,
+    JOB_TAG,
     SIDECAR,
     Drop,
     DropKind,
@@ -42,7 +43,7 @@ logger = logging.getLogger(__name__)
 KEY_ID = KeyId("drop-folder")  # stands in usage and ledger where a key's id would
 MAX_SIDECAR_BYTES = 64 * 1024
 FORMATS = {".json": ExportFormat.JSON, ".srt": ExportFormat.SRT, ".vtt": ExportFormat.VTT, ".txt": ExportFormat.TXT}
-STATE_TAG, JOB_TAG, REASON_TAG = "audiototext-state", "audiototext-job", "audiototext-reason"
+STATE_TAG, REASON_TAG = "audiototext-state", "audiototext-reason"
 
 
 class DropEnd(StrEnum):
@@ -116,7 +117,7 @@ class Drops:
             for ending, format_ in FORMATS.items():
                 request = ExportRequest(format=format_, style=SubtitleStyle())
                 file = self._ports.exports.make(job, request)
-                self._ports.bucket.put(key + ending, file.body, file.content_type)
+                self._ports.bucket.put(key + ending, file.body, file.content_type, tags={JOB_TAG: job_id})
             self._ports.bucket.delete(key + ERROR)
         else:
             self._put_error(key, _why(job), job_id)
@@ -218,7 +219,8 @@ class Drops:
 
     def _put_error(self, key: str, why: dict[str, Any], job_id: JobId | None) -> None:
         body = json.dumps(why | ({"id": job_id} if job_id else {}), ensure_ascii=False, indent=2).encode() + b"\n"
-        self._ports.bucket.put(key + ERROR, body, "application/json")
+        tags = {JOB_TAG: job_id} if job_id else {}
+        self._ports.bucket.put(key + ERROR, body, "application/json", tags=tags)
 
     def _tag(self, key: str, state: str, job_id: JobId | None, reason: str | None = None) -> None:
         tags = {STATE_TAG: state, JOB_TAG: job_id, REASON_TAG: reason}

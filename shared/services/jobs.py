@@ -12,14 +12,15 @@ from typing import Protocol
 from shared.adapters.dynamodb.jobs import JobMoved, JobStore
 from shared.adapters.eventbridge import EventBus, EventRefused
 from shared.adapters.failures import AWS_FAILURES
-from shared.adapters.s3 import Bucket, StoredObject
+from shared.adapters.s3 import Bucket, ObjectMissing, StoredObject
+from shared.adapters.s3_uploads import UploadBucket
 from shared.adapters.sqs import Queue
 from shared.domain import job_keys
 from shared.domain import job_rules as rules
 from shared.domain.amounts import format_credits
-from shared.domain.drops import drop_names, is_job_of
+from shared.domain.drops import JOB_TAG, drop_names, is_job_of
 from shared.domain.errors import InsufficientCredits, JobFailure, NotFound, SpendLimitReached, Stale
-from shared.domain.ids import AccountId, AttemptId, JobId
+from shared.domain.ids import AccountId, AttemptId, JobId, retry_id
 from shared.domain.job_rules import Beat
 from shared.domain.jobs import Attempt, ComputeUse, Job, JobState, Outcome, Progress, Run
 from shared.domain.pricing import PriceTable
@@ -58,6 +59,7 @@ class JobPorts:
 
     store: JobStore
     bucket: Bucket
+    uploads: UploadBucket
     queue: Queue
     bus: EventBus
     runner: Runner
@@ -264,14 +266,28 @@ class Jobs:
         return found
 
     def _in_drop_folder(self, job: Job) -> list[StoredObject]:
-        """The job's recording in the drop folder and the answers beside it; nothing if another took its place."""
+        """The job's answers in the drop folder, by the id they bear; and the recording unless it is another job's now.
+
+        What bears no id goes with the recording. That is last: a deletion that dies half-way finds the rest by it.
+        """
         if job.drop_key is None:
             return []
-        there = {found.key: found for found in self._ports.bucket.find(job.drop_key)}
-        recording = there.get(job.drop_key)
-        if recording is not None and not is_job_of(job.job_id, recording.key, recording.etag):
-            return []
-        return [there[name] for name in drop_names(job.drop_key) if name in there]
+        recording = self._ports.bucket.find_one(job.drop_key)
+        is_ours = recording is not None and is_job_of(job.job_id, recording.key, recording.etag)
+        if is_ours and (retry := self._ports.store.get(retry_id(job.job_id))) is not None:
+            is_ours = retry.state is JobState.DELETED  # else the retry's results are to come beside it
+        names = [name for name in drop_names(job.drop_key) if name != job.drop_key]
+        beside = [found for name in names if (found := self._ports.bucket.find_one(name))]
+        owners = {job.job_id, ""} if is_ours else {job.job_id}
+        ours = [found for found in beside if self._owner(found.key) in owners]
+        return [*ours, recording] if is_ours and recording is not None else ours
+
+    def _owner(self, key: str) -> str:
+        """The job that an object of the drop folder comes from; empty where it bears none."""
+        try:
+            return self._ports.uploads.tags(key).get(JOB_TAG, "")
+        except ObjectMissing:
+            return ""  # gone meanwhile
 
     def announce(self, job: Job) -> Job:
         """Publish how a job ended, or leave that to the sweeper: the job itself is safe."""

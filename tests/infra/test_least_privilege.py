@@ -313,6 +313,7 @@ REASONS: dict[tuple[str, str, str], str] = {
     ("SweepFunction", "dynamodb:Scan", "AccountsTable"): AUDIT,
     ("SweepFunction", "s3:DeleteObject", "Bucket.Arn/drop/*"): RETENTION,
     ("SweepFunction", "s3:DeleteObject", "Bucket.Arn/exports/*"): RETENTION,
+    ("SweepFunction", "s3:GetObjectTagging", "Bucket.Arn/drop/*"): RETENTION,
     ("SweepFunction", "s3:DeleteObject", "Bucket.Arn/uploads/*"): RETENTION,
     ("SweepFunction", "s3:DeleteObject", "Bucket.Arn/work/*"): RETENTION,
     ("worker", "s3:AbortMultipartUpload", "Bucket.Arn/audio/*"): ABORTS,

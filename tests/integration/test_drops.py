@@ -428,9 +428,9 @@ def test_names_come_as_s3_writes_them() -> None:
 # ---- what becomes of it later ----------------------------------------------------------------------------------------
 
 
-def _delivered(services: Services, drops: Drops, customer: Customer, name: str) -> tuple[str, Job]:
+def _delivered(services: Services, drops: Drops, customer: Customer, name: str, seconds: float = 1) -> tuple[str, Job]:
     """A dropped recording with its answers beside it."""
-    key = _put(services, f"drop/{customer.account_id}/{name}", wav(1))
+    key = _put(services, f"drop/{customer.account_id}/{name}", wav(seconds))
     _take(drops, key)
     job = _job_of(services, customer, key)
     _finish(services, job.job_id)
@@ -467,11 +467,46 @@ def test_a_recording_may_be_dropped_again_once_its_transcription_is_forgotten(
     assert ended.outcome.used_millicredits > 0
 
 
-def test_a_recording_that_took_the_place_of_a_deleted_one_stays_with_its_answers(
+def test_a_recording_that_took_the_place_of_a_deleted_one_stays_without_the_answers_of_the_first(
     api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
 ) -> None:
     key, job = _delivered(ingest_services, drops, funded, "talk.wav")
     _put(ingest_services, key, wav(2))
     api.delete(f"/api/v1/transcribe/{job.job_id}/", headers=funded.headers)
-    assert key in _keys(ingest_services, f"drop/{funded.account_id}/")
-    assert key + ".srt" in _keys(ingest_services, f"drop/{funded.account_id}/")
+    assert _keys(ingest_services, f"drop/{funded.account_id}/") == {key}
+
+
+@pytest.mark.parametrize("recording_stays", [True, False])
+def test_deleting_a_transcription_leaves_the_answers_of_the_one_that_took_its_place(
+    recording_stays: bool, api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    key, first = _delivered(ingest_services, drops, funded, "daily.wav")
+    _, second = _delivered(ingest_services, drops, funded, "daily.wav", seconds=2)
+    if not recording_stays:
+        ingest_services.bucket.delete(key)  # its owner tidies up and keeps the subtitles
+    there = _keys(ingest_services, key)
+
+    api.delete(f"/api/v1/transcribe/{first.job_id}/", headers=funded.headers)
+    assert _keys(ingest_services, key) == there
+
+    api.delete(f"/api/v1/transcribe/{second.job_id}/", headers=funded.headers)
+    assert _keys(ingest_services, key) == set()
+
+
+def test_deleting_a_failed_transcription_leaves_the_recording_to_its_retry(
+    api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+    _take(drops, key)
+    failed = _job_of(ingest_services, funded, key)
+    ingest_services.jobs.fail(failed, JobFailure("engine_failed", "It broke."))
+    drops.deliver(funded.account_id, failed.job_id)
+    retried = api.post(f"/api/v1/transcribe/{failed.job_id}/retry/", headers=funded.headers).json()["id"]
+
+    api.delete(f"/api/v1/transcribe/{failed.job_id}/", headers=funded.headers)
+    assert _keys(ingest_services, key) == {key}
+    assert _finish(ingest_services, retried) is RunEnd.COMPLETED
+    assert drops.deliver(funded.account_id, JobId(retried))
+
+    api.delete(f"/api/v1/transcribe/{retried}/", headers=funded.headers)
+    assert _keys(ingest_services, key) == set()

@@ -28,6 +28,7 @@ from shared.adapters.dynamodb.usage import UsageStore
 from shared.adapters.eventbridge import EventBus
 from shared.adapters.queue_runner import QueueRunner
 from shared.adapters.s3 import Bucket
+from shared.adapters.s3_uploads import UploadBucket
 from shared.adapters.sqs import Queue
 from shared.domain.ids import AccountId
 from shared.domain.options import Model
@@ -276,6 +277,7 @@ class Process:
         ports = JobPorts(
             store=JobStore(any_dynamodb, tables["jobs"]),
             bucket=self.bucket,
+            uploads=UploadBucket(any_s3, names.bucket),
             queue=Queue(any_sqs, names.jobs_queue),
             bus=EventBus(any_events, names.bus),
             runner=QueueRunner(Queue(any_sqs, names.work_queue)),
