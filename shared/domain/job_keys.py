@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shared.domain import uploads
 from shared.domain.ids import AccountId, EntryId, JobId
 from shared.domain.jobs import Job
 
@@ -50,4 +51,7 @@ def object_prefixes(job: Job) -> tuple[str, ...]:
     """Under which keys everything of a job lies."""
     account_id, job_id = job.account_id, job.job_id
     own = f"{account_id}/{job_id}"
-    return recording_key(account_id, job_id), f"results/{own}/", work_prefix(account_id, job_id), f"exports/{own}/"
+    prefixes = recording_key(account_id, job_id), f"results/{own}/", work_prefix(account_id, job_id), f"exports/{own}/"
+    if job.owns_recording and job.recording.key.startswith(uploads.PREFIX):
+        return *prefixes, job.recording.key.removesuffix(uploads.RECORDING)
+    return prefixes

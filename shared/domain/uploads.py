@@ -1,7 +1,9 @@
 """Uploads: a recording on its way into the bucket without passing through us, and its plan.
 
-planned ──the client sends the bytes──► there ──a job takes it──► kept as long as recordings are
+planned ──the client sends the bytes──► there ──a job takes it──► kept as long as the job
    └──────────────── a day later, unused: gone ────────────────┘
+
+The first job takes the recording as it lies; every other has a copy of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ MAX_PARTS_PER_REQUEST = 100
 URLS_LIVE_FOR = timedelta(hours=1)
 UPLOADS_LIVE_FOR = timedelta(hours=24)
 PREFIX = "uploads/"
+RECORDING = "recording"
 UNUSED_TAG = ("state", "unused")  # the bucket's lifecycle removes what bears it after a day
 USED_TAG = ("state", "used")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -56,11 +59,21 @@ def is_upload_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def upload_prefix(account_id: AccountId, upload_id: UploadId) -> str:
+    """Under which keys everything of an upload lies."""
+    return f"{PREFIX}{account_id}/{upload_id}/"
+
+
 def plan_key(account_id: AccountId, upload_id: UploadId) -> str:
     """Where the announcement lies."""
-    return f"{PREFIX}{account_id}/{upload_id}/plan.json"
+    return f"{upload_prefix(account_id, upload_id)}plan.json"
 
 
 def upload_key(account_id: AccountId, upload_id: UploadId) -> str:
     """Where the recording lies."""
-    return f"{PREFIX}{account_id}/{upload_id}/recording"
+    return upload_prefix(account_id, upload_id) + RECORDING
+
+
+def taken_key(recording: str) -> str:
+    """Where the mark lies that a job has taken the recording under this key."""
+    return recording.removesuffix(RECORDING) + "taken"

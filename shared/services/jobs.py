@@ -258,8 +258,6 @@ class Jobs:
     def remove_objects(self, job: Job) -> list[StoredObject]:
         """Delete everything of the job in the bucket; what there was."""
         found = [stored for prefix in job_keys.object_prefixes(job) for stored in self._ports.bucket.find(prefix)]
-        if job.owns_recording and not job.recording.key.startswith(job_keys.object_prefixes(job)):
-            found += [s for s in self._ports.bucket.find(job.recording.key) if s.key == job.recording.key]
         found += self._in_drop_folder(job)
         for stored in found:
             self._ports.bucket.delete(stored.key)

@@ -54,6 +54,7 @@ class Submission:
     max_millicredits: int | None = None
     reuse: bool = False
     stored_key: str | None = None
+    copy_key: str | None = None  # where the job's own copy lies of what is under ``stored_key``
     source_url: str | None = None
     job_id: JobId | None = None
     is_fresh: bool = False
@@ -291,7 +292,7 @@ class Submissions:
         if kept_days is None:
             kept_days = self._default_days(principal.account_id)
         recording = Recording(
-            key=submission.stored_key or job_keys.recording_key(principal.account_id, job_id),
+            key=submission.copy_key or submission.stored_key or job_keys.recording_key(principal.account_id, job_id),
             filename=submission.filename,
             content_type=submission.content_type,
             size_bytes=submission.size_bytes,
@@ -334,7 +335,7 @@ class Submissions:
 def _once(submission: Submission, idempotency_key: str | None) -> Once:
     """The submission as a request: what was asked for, not what it looked like when it was measured."""
     content = asdict(submission) | {"principal": None, "duration_seconds": None, "job_id": None}
-    del content["request_id"]  # a request sent again has an id of its own
+    del content["request_id"], content["copy_key"]  # a request sent again has an id and a copy of its own
     if submission.content_sha256 is not None:
         content["stored_key"] = None  # the same bytes sent again lie somewhere else
     elif submission.stored_key is not None:

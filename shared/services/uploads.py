@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from shared.adapters.s3 import Bucket, ObjectMissing
 from shared.adapters.s3_uploads import Part, PostTicket, StoredObject, UploadBucket
 from shared.domain import uploads as rules
-from shared.domain.errors import Conflict, InvalidRequest, NotFound, RequestError
+from shared.domain.errors import Conflict, InvalidRequest, NotFound
 from shared.domain.ids import AccountId, UploadId
 from shared.domain.uploads import Upload
 
@@ -175,8 +175,8 @@ class Uploads:
         with contextlib.suppress(ObjectMissing):
             if self._uploads.tags(key) == dict([rules.USED_TAG]):
                 raise Conflict("A transcription uses this upload; it is deleted with its recording.")
-        self._bucket.delete(key)
-        self._bucket.delete(rules.plan_key(account_id, upload.upload_id))
+        for found in self._bucket.find(rules.upload_prefix(account_id, upload.upload_id)):
+            self._bucket.delete(found.key)
 
     def arrived(self, account_id: AccountId, upload_id: str) -> tuple[Upload, StoredObject]:
         """The recording. Raises NotFound, or Conflict while it has not arrived."""
@@ -187,24 +187,37 @@ class Uploads:
             raise Conflict(f"The file has not arrived yet: first {how}.")
         return upload, stored
 
-    @contextlib.contextmanager
-    def taking(self, stored: StoredObject) -> Iterator[None]:
-        """Submit a job of the recording in this block: from now on it is kept as long as recordings are.
+    def claim(self, stored: StoredObject) -> bool:
+        """Take the recording for a job: from now on it is kept as long as that. False when another job has it.
 
-        A refusal makes it what it was before. Two jobs of one upload at the same moment, one of them refused, may leave
-        the other's recording to be deleted a day after it came. Raises NotFound when it is gone.
+        Of any that claim it at the same moment one has it. Raises NotFound when it is gone.
         """
         try:
-            before = self._uploads.tags(stored.key)
+            if self._uploads.tags(stored.key) == dict([rules.USED_TAG]):
+                return False
+            if not self._bucket.put_new(rules.taken_key(stored.key), b"", "text/plain"):
+                return False
             self._uploads.tag(stored.key, dict([rules.USED_TAG]))
         except ObjectMissing as error:
             raise NotFound(NO_UPLOAD) from error
+        return True
+
+    def copy(self, stored: StoredObject, key: str) -> str:
+        """Copy a recording that another job has to ``key``, which is returned. Raises NotFound when it is gone."""
         try:
-            yield
-        except RequestError:
-            with contextlib.suppress(ObjectMissing):
-                self._uploads.tag(stored.key, before)
-            raise
+            self._uploads.copy(stored, key)
+        except ObjectMissing as error:
+            raise NotFound(NO_UPLOAD) from error
+        return key
+
+    def give_back(self, stored: StoredObject, key: str) -> None:
+        """Undo the claim, or the copy under ``key``, of a job that was not made."""
+        if key != stored.key:
+            self._bucket.delete(key)
+            return
+        with contextlib.suppress(ObjectMissing):
+            self._uploads.tag(stored.key, dict([rules.UNUSED_TAG]))
+        self._bucket.delete(rules.taken_key(stored.key))  # last: the next to claim it tags it anew
 
 
 def _to_json(upload: Upload) -> bytes:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from gpu_jobs.run import RunEnd
 from shared.bootstrap import Services
 from shared.domain import uploads as rules
+from shared.domain.ids import UploadId
 from shared.services.uploads import Uploads
-from tests.integration.conftest import Customer
+from tests.integration.conftest import Cloud, Customer
+from tests.integration.paid_jobs import silence, work
 from tests.media_files import RECIPES, make
 
 MIB = 1024 * 1024
@@ -246,6 +250,65 @@ def test_an_upload_that_two_transcriptions_use_is_kept_when_the_second_is_refuse
     key = rules.upload_key(funded.account_id, upload_id)
     assert services.upload_bucket.tags(key) == dict([rules.USED_TAG])
     assert api.delete(f"/api/v1/uploads/{upload_id}/", headers=funded.headers).status_code == 409
+
+
+def _arrived(api: TestClient, services: Services, customer: Customer, sound: bytes) -> dict[str, str]:
+    """An upload that is there, as the body of a submission."""
+    upload_id = _announce(api, customer, size=len(sound)).json()["upload_id"]
+    _put(services, customer, upload_id, sound)
+    return {"upload_id": upload_id}
+
+
+def _submit(api: TestClient, customer: Customer, body: dict[str, Any], key: str | None = None) -> Any:
+    headers = customer.headers | ({"Idempotency-Key": key} if key else {})
+    return api.post("/api/v1/transcribe/", json=body, headers=headers)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_transcriptions_of_one_upload_either_may_be_deleted_without_the_other(
+    first: int, api: TestClient, services: Services, funded: Customer, cloud: Cloud
+) -> None:
+    body = _arrived(api, services, funded, silence(5))
+    ids = [_submit(api, funded, body | {"language": language}).json()["id"] for language in ("en", "de")]
+
+    assert api.delete(f"/api/v1/transcribe/{ids.pop(first)}/", headers=funded.headers).status_code == 200
+    assert work(cloud, ids[0], 5.0) is RunEnd.COMPLETED
+
+    assert api.delete(f"/api/v1/transcribe/{ids[0]}/", headers=funded.headers).status_code == 200
+    assert services.bucket.find(f"uploads/{funded.account_id}/") == []
+    assert services.bucket.find(f"audio/{funded.account_id}/") == []
+
+
+def test_many_transcriptions_of_one_upload_at_once_have_a_recording_each(
+    api: TestClient, services: Services, funded: Customer
+) -> None:
+    body = _arrived(api, services, funded, silence(5))
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: _submit(api, funded, body), range(6)))
+    jobs = [services.jobs.get(answer.json()["id"], funded.account_id) for answer in answers]
+    assert len({job.recording.key for job in jobs}) == len({job.job_id for job in jobs}) == 6
+    assert all(services.upload_bucket.find(job.recording.key) for job in jobs)
+
+
+def test_a_submission_of_an_upload_sent_again_leaves_no_second_copy(
+    api: TestClient, services: Services, funded: Customer
+) -> None:
+    body = _arrived(api, services, funded, silence(5))
+    made = [_submit(api, funded, body, key="a-key-of-16-chars").json()["id"] for _ in range(2)]
+    assert made[0] == made[1]
+    refused = _submit(api, funded, body | {"max_credits": 0.001})
+    assert refused.status_code == 400
+    assert services.bucket.find(f"audio/{funded.account_id}/") == []
+
+
+def test_an_upload_whose_first_transcription_was_refused_is_taken_in_place_by_the_next(
+    api: TestClient, services: Services, funded: Customer
+) -> None:
+    body = _arrived(api, services, funded, silence(5))
+    assert _submit(api, funded, body | {"max_credits": 0.001}).status_code == 400
+    job = services.jobs.get(_submit(api, funded, body).json()["id"], funded.account_id)
+    assert job.recording.key == rules.upload_key(funded.account_id, UploadId(body["upload_id"]))
+    assert services.upload_bucket.tags(job.recording.key) == dict([rules.USED_TAG])
 
 
 @pytest.mark.parametrize("body", [{}, {"upload_id": ""}, {"upload_id": 7.5}, {"upload_id": None}, {"upload_id": {}}])

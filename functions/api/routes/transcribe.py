@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from functions.api import schemas
-from functions.api.asked import FIELDS
+from functions.api.asked import FIELDS, Asked
 from functions.api.deps import IdempotencyKey, MayRead, MayTranscribe, ServicesDep
 from functions.api.fields import Fields
 from functions.api.forms import Form, TranscriptionForm, read_asked, read_json_texts, the_file
@@ -26,8 +25,10 @@ from functions.api.submitting import (
     take_elsewhere,
     take_received,
 )
+from shared.adapters.s3_uploads import StoredObject
 from shared.domain.errors import InvalidRequest, RequestError
-from shared.domain.ids import UploadId
+from shared.domain.ids import JobId, UploadId
+from shared.domain.job_keys import recording_key
 from shared.domain.uploads import upload_key
 from shared.services.submissions import Submission
 
@@ -101,6 +102,7 @@ def _create_from_upload(caller: Caller, texts: dict[str, list[str]]) -> JSONResp
     if not upload_id:
         message = "Name an upload of POST /api/v1/uploads/ in 'upload_id', or send multipart/form-data with a 'file'."
         raise InvalidRequest(message, field="upload_id")
+    job_id = JobId(services.new_id())
     named = Submission(
         principal=caller.principal,
         options=asked.options,
@@ -109,6 +111,8 @@ def _create_from_upload(caller: Caller, texts: dict[str, list[str]]) -> JSONResp
         size_bytes=0,
         duration_seconds=None,
         stored_key=upload_key(account_id, UploadId(upload_id)),
+        job_id=job_id,
+        is_fresh=True,
     )
     try:
         upload, stored = services.uploads.arrived(account_id, upload_id)
@@ -125,7 +129,26 @@ def _create_from_upload(caller: Caller, texts: dict[str, list[str]]) -> JSONResp
         size_bytes=stored.size_bytes,
         duration_seconds=seconds,
     )
-    with contextlib.nullcontext() if asked.dry_run else services.uploads.taking(stored):
-        taken = take_elsewhere(caller, asked, submission)
-        response, _ = submit(caller, asked, taken, path=jobs_path(caller.request))
+    if asked.dry_run:
+        return submit(caller, asked, take_elsewhere(caller, asked, submission), path=jobs_path(caller.request))[0]
+    if not services.uploads.claim(stored):
+        answered = answered_before(caller, asked, named)
+        if answered is not None:
+            return answered
+        copy_key = services.uploads.copy(stored, recording_key(account_id, job_id))
+        submission = replace(submission, copy_key=copy_key)
+    return _submit_taken(caller, asked, submission, stored)
+
+
+def _submit_taken(caller: Caller, asked: Asked, submission: Submission, stored: StoredObject) -> JSONResponse:
+    """Submit an upload's recording, claimed or copied; where no job is made of it, that is undone."""
+    key = submission.copy_key or stored.key
+    taken = take_elsewhere(caller, asked, submission)
+    try:
+        response, submitted = submit(caller, asked, taken, path=jobs_path(caller.request))
+    except RequestError:
+        caller.services.uploads.give_back(stored, key)
+        raise
+    if submitted is None or submitted.job is None or submitted.job.recording.key != key:
+        caller.services.uploads.give_back(stored, key)
     return response
