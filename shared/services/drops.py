@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 KEY_ID = KeyId("drop-folder")  # stands in usage and ledger where a key's id would
 MAX_SIDECAR_BYTES = 64 * 1024
 FORMATS = {".json": ExportFormat.JSON, ".srt": ExportFormat.SRT, ".vtt": ExportFormat.VTT, ".txt": ExportFormat.TXT}
+MAX_TAGS = 10  # S3's; the customer's own go first
 STATE_TAG, REASON_TAG = "audiototext-state", "audiototext-reason"
 
 
@@ -133,12 +134,13 @@ class Drops:
             submission = self._make_submission(principal, options, stored)
             # The job keeps its own copy: the object may be replaced before a worker comes to it.
             self._ports.uploads.copy(stored, copy_key)
+            self._ports.bucket.delete(stored.key + ERROR)
             self._tag(stored.key, "processing", job_id)  # before there is a job: its end must not be overwritten
             submitted = self._ports.submissions.submit(submission, None)
-        except (ObjectMissing, NotFound, RateLimited):
-            return DropEnd.LATER  # at its time; or replaced while we looked, then the new object announces itself, too
-        except JobMoved:
-            return self._known(stored, job_id, account_id)  # the same announcement, handled at the same moment
+        except (ObjectMissing, NotFound, RateLimited, JobMoved):
+            # At its time; or replaced while we looked, then the new object announces itself, too; or the job of these
+            # bytes was forgotten at this moment: there is none.
+            return DropEnd.LATER
         except RequestError as refused:
             if self._job(job_id, account_id) is not None:
                 return self._known(stored, job_id, account_id)  # with the options that were there a moment ago
@@ -151,7 +153,8 @@ class Drops:
             self._ports.bucket.delete(copy_key)
             self._tag(stored.key, "deleted", job_id)
             return DropEnd.ALREADY_KNOWN
-        self._ports.bucket.delete(stored.key + ERROR)
+        if submitted.replayed:
+            return self._known(stored, job_id, account_id)  # the same announcement, handled at the same moment
         logger.info("drop_submitted", extra={"job_id": job_id, "account_id": account_id})
         return DropEnd.SUBMITTED
 
@@ -225,7 +228,9 @@ class Drops:
     def _tag(self, key: str, state: str, job_id: JobId | None, reason: str | None = None) -> None:
         tags = {STATE_TAG: state, JOB_TAG: job_id, REASON_TAG: reason}
         try:
-            self._ports.uploads.tag(key, {name: value for name, value in tags.items() if value})
+            own = {name: value for name, value in self._ports.uploads.tags(key).items() if name not in tags}
+            ours = [(name, value) for name, value in tags.items() if value]
+            self._ports.uploads.tag(key, own | dict(ours[: MAX_TAGS - len(own)]))
         except ObjectMissing:
             return  # removed meanwhile: nothing to tag
 

@@ -307,7 +307,6 @@ REASONS: dict[tuple[str, str, str], str] = {
     ("IngestFunction", "s3:AbortMultipartUpload", "Bucket.Arn/audio/*"): ABORTS,
     ("IngestFunction", "s3:AbortMultipartUpload", "Bucket.Arn/quarantine/*"): ABORTS,
     ("IngestFunction", "s3:DeleteObject", "Bucket.Arn/audio/*"): "when a copied recording is refused",
-    ("IngestFunction", "s3:GetObjectTagging", "Bucket.Arn/drop/*"): "when an object is announced again",
     ("IngestFunction", "s3:ListBucket", "Bucket"): MISSING,
     ("SweepFunction", "dynamodb:Query", "LedgerTable"): AUDIT,
     ("SweepFunction", "dynamodb:Scan", "AccountsTable"): AUDIT,

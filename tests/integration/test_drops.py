@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 from functions import ingest
 from gpu_jobs.run import RunEnd
 from infra.local import template
+from shared.adapters.dynamodb.jobs import JobMoved
 from shared.bootstrap import Services
 from shared.domain.accounts import Principal
 from shared.domain.drops import DropKind, drop_job_id, read_key
@@ -389,6 +390,61 @@ def test_a_finished_drop_is_not_tagged_as_running_again(
 
     assert _take(drops, key) is DropEnd.SUBMITTED
     assert ingest_services.upload_bucket.tags(key)["audiototext-state"] == "completed"
+
+
+@pytest.mark.parametrize("announced_twice", [False, True])
+def test_the_error_file_of_a_job_that_fails_at_once_stays(
+    announced_twice: bool, drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    """With ``announced_twice`` it fails before the same announcement, handled at the same moment, has submitted it."""
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+    ports, submit = drops._ports, ingest_services.submissions.submit
+
+    def submit_and_fail(*arguments: Any) -> Any:
+        drops._ports = ports
+        submitted = submit(*arguments)
+        job = _job_of(ingest_services, funded, key)
+        ingest_services.jobs.fail(job, JobFailure("engine_failed", "It broke."))
+        assert drops.deliver(funded.account_id, job.job_id)
+        if announced_twice:
+            drops._tag(key, "processing", job.job_id)
+            return submit(*arguments)
+        return submitted
+
+    drops._ports = replace(ports, submissions=SimpleNamespace(submit=submit_and_fail))  # type: ignore[arg-type]
+    _take(drops, key)
+
+    assert json.loads(ingest_services.bucket.get(f"{key}.error.json"))["error"] == "engine_failed"
+    assert ingest_services.upload_bucket.tags(key)["audiototext-state"] == "failed"
+
+
+def test_a_job_that_is_forgotten_at_this_moment_is_asked_for_again(
+    drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+
+    def gone(*_: Any) -> Any:
+        raise JobMoved(None)
+
+    ports = drops._ports
+    drops._ports = replace(ports, submissions=SimpleNamespace(submit=gone))  # type: ignore[arg-type]
+    assert _take(drops, key) is DropEnd.LATER
+    drops._ports = ports
+    assert _take(drops, key) is DropEnd.SUBMITTED
+
+
+@pytest.mark.parametrize("count", [1, 9, 10])
+def test_the_customers_own_tags_stay(count: int, drops: Drops, ingest_services: Services, funded: Customer) -> None:
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+    own = {f"own-{number}": "1" for number in range(count)}
+    ingest_services.upload_bucket.tag(key, own)
+
+    assert _take(drops, key) is DropEnd.SUBMITTED
+
+    tags = ingest_services.upload_bucket.tags(key)
+    assert own.items() <= tags.items()
+    assert len(tags) == min(count + 2, 10)
+    assert tags.get("audiototext-state") == ("processing" if count < 10 else None)
 
 
 def test_a_flood_over_the_accounts_rate_waits_for_most_of_a_day_before_it_is_given_up_on() -> None:
