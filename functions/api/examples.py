@@ -22,7 +22,7 @@ _KEY: dict[str, Any] = {
 }
 _DELIVERY: dict[str, Any] = {
     "id": "whd_3f0c1d2e",
-    "webhook_id": "msg_550e8400e29b41d4a716446655440000_completed",
+    "webhook_id": "msg_550e8400e29b41d4a716446655440000_1793534400_completed",
     "endpoint_id": ENDPOINT_EXAMPLE["id"],
     "transcription_id": _JOB_ID,
     "event": "transcription.completed",

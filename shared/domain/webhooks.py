@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from shared.domain.ids import JobId
+from shared.domain.jobs import Job
 
 SEND_TIMEOUT_SECONDS = 15.0
 ATTEMPT_DELAYS_SECONDS = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400)  # 5 s, 5 m, 30 m, 2 h, 5 h, 10 h, 14 h
@@ -55,9 +55,12 @@ class Failed:
 Verdict = Delivered | Refused | Failed
 
 
-def webhook_id(job_id: JobId, status: str) -> str:
-    """The id of the event that this job ended so: the same however often the event is published."""
-    return f"msg_{job_id.replace('-', '')}_{status}"
+def webhook_id(job: Job) -> str:
+    """The id of the event that this job ended so: the same however often the event is published.
+
+    A job that was deleted may be made again under its id: that is another event, so the moment it was made is in it.
+    """
+    return f"msg_{job.job_id.replace('-', '')}_{int(job.created_at.timestamp())}_{job.status}"
 
 
 def classify(answer: Answer, now: datetime) -> Verdict:

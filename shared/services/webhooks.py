@@ -119,7 +119,7 @@ class Webhooks:
             receivers.append((JOB_ENDPOINT_ID, job.webhook_url))
         endpoints = self._ports.endpoints.of_account(job.account_id)
         receivers += [(endpoint.endpoint_id, None) for endpoint in endpoints if endpoint.wants(event_type)]
-        message_id, now = rules.webhook_id(job.job_id, job.status), self._ports.now()
+        message_id, now = rules.webhook_id(job), self._ports.now()
         for endpoint_id, url in receivers:
             yield Delivery(
                 delivery_id=steps.delivery_id(message_id, endpoint_id, url),

@@ -29,7 +29,7 @@ from shared.domain.deliveries import DeliveryId, DeliveryState
 from shared.domain.endpoints import EndpointWish, EventType
 from shared.domain.jobs import JobState
 from shared.domain.urls import WebUrl
-from shared.domain.webhooks import Answer
+from shared.domain.webhooks import Answer, webhook_id
 from shared.services.endpoints import Endpoints
 from shared.services.webhooks import FinishedJob, Webhooks
 from tests.finished_jobs import put_job
@@ -181,7 +181,7 @@ def test_every_event_arrives_through_a_storm(
     assert replayed.count == states_after[DeliveryState.FAILED]
     more_deaths, _ = _drive(queue, webhooks)
 
-    expected = {f"msg_{job.job_id.replace('-', '')}_{job.status}" for job in jobs}
+    expected = {webhook_id(job) for job in jobs}
     assert set(receiver.taken) == expected
     assert all(len(bodies) == 1 for bodies in receiver.bodies.values())
     assert (deaths + more_deaths > EVENTS / 5) == (death_rate > 0)

@@ -13,6 +13,7 @@ from shared.domain.job_rules import Beat
 from shared.domain.jobs import Hold, Job, JobState, Outcome, Progress, Recording, Run, Stage
 from shared.domain.options import TranscriptionOptions
 from shared.domain.pricing import Price
+from shared.domain.webhooks import webhook_id
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
@@ -161,3 +162,10 @@ def test_a_live_job_is_processing_on_the_wire(state: JobState) -> None:
 def test_the_customer_s_file_name_is_no_part_of_a_key() -> None:
     assert job_keys.recording_key(AccountId("a"), JobId("j")) == "audio/a/j"
     assert job_keys.result_key(AccountId("a"), JobId("j"), "try") == "results/a/j/try.json.gz"
+
+
+def test_the_webhook_s_id_is_that_of_the_event_however_often_it_is_published() -> None:
+    completed, failed = (replace(a_job(), state=state) for state in (JobState.COMPLETED, JobState.FAILED))
+    made_again = replace(completed, created_at=completed.created_at + timedelta(hours=1))
+    assert webhook_id(completed) == f"msg_j_{int(a_job().created_at.timestamp())}_completed"
+    assert len({webhook_id(completed), webhook_id(failed), webhook_id(made_again)}) == 3

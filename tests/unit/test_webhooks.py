@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.ids import JobId
 from shared.domain.webhooks import (
     ATTEMPT_DELAYS_SECONDS,
     MAX_WISH_SECONDS,
@@ -20,7 +19,6 @@ from shared.domain.webhooks import (
     hide_seconds,
     next_delay_seconds,
     parse_retry_after,
-    webhook_id,
 )
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -86,9 +84,3 @@ def test_the_receivers_wish_is_honoured() -> None:
 )
 def test_retry_after_is_seconds_or_a_date_or_nothing(text: str | None, seconds: float | None) -> None:
     assert parse_retry_after(text, NOW) == seconds
-
-
-def test_the_id_is_that_of_the_event_however_often_it_is_published() -> None:
-    job_id = JobId("550e8400-e29b-41d4-a716-446655440000")
-    assert webhook_id(job_id, "completed") == "msg_550e8400e29b41d4a716446655440000_completed"
-    assert webhook_id(job_id, "failed") != webhook_id(job_id, "completed")
