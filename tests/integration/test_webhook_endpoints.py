@@ -15,6 +15,8 @@ from fastapi.testclient import TestClient
 
 from functions import deliver, runtime
 from shared.bootstrap import Services
+from shared.domain.endpoints import EndpointWish
+from shared.domain.errors import Conflict
 from shared.domain.jobs import Job, JobState
 from shared.domain.transcripts import Segment, Transcript
 from shared.services.webhooks import FinishedJob
@@ -308,3 +310,55 @@ def test_deliveries_of_a_deleted_job_stop(subscriber: Subscriber) -> None:
     assert len(subscriber.receiver.received) == 1
     shown = subscriber.deliveries(made)
     assert [each["state"] for each in shown] == ["dropped"]
+
+
+class LosesAnswers:
+    """A DynamoDB client whose every PutItem reaches the table twice, as when botocore missed the first answer."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_item(self, **put: Any) -> Any:
+        self._client.put_item(**put)
+        return self._client.put_item(**put)
+
+
+@pytest.fixture
+def answers_lost(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API loses the answer to each of its writes to the webhook tables."""
+    ports = services.endpoints._ports
+    for store in (ports.endpoints, ports.deliveries):
+        monkeypatch.setattr(store, "_client", LosesAnswers(store._client))
+
+
+@pytest.mark.usefixtures("answers_lost")
+def test_a_change_whose_answer_was_lost_is_no_conflict(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    changed = subscriber.call("PATCH", f"webhooks/{made['id']}/", json={"description": "new"})
+    assert (changed.status_code, changed.json()["description"]) == (200, "new")
+    rotated = subscriber.call("POST", f"webhooks/{made['id']}/rotate-secret/")
+    assert rotated.status_code == 200, rotated.text
+    assert [secret["secret"] for secret in rotated.json()["secrets"]][1:] == [made["secrets"][0]["secret"]]
+
+
+@pytest.mark.usefixtures("answers_lost")
+def test_a_test_message_and_its_replay_go_out_although_an_answer_was_lost(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    tested = subscriber.call("POST", f"webhooks/{made['id']}/test/")
+    assert tested.status_code == 202, tested.text
+    replayed = subscriber.call("POST", f"webhook-deliveries/{tested.json()['id']}/replay/")
+    assert replayed.status_code == 202, replayed.text
+    subscriber.run_deliveries()
+    assert len(subscriber.receiver.received) == 2
+
+
+def test_a_change_that_somebody_else_made_meanwhile_stays_a_conflict(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    seen = subscriber.services.endpoints.get(subscriber.customer.account_id, made["id"])
+    assert subscriber.call("PATCH", f"webhooks/{made['id']}/", json={"description": "theirs"}).status_code == 200
+    wish = EndpointWish(url=seen.url, events=seen.events, description="ours")
+    with pytest.raises(Conflict):
+        subscriber.services.endpoints.update(seen, wish)

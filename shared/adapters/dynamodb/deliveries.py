@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from shared.adapters.dynamodb.items import from_item, time_text, to_item, to_time
+from shared.adapters.dynamodb.transactions import is_refused
 from shared.domain.deliveries import Attempt, Delivery, DeliveryId, DeliveryState
 from shared.domain.endpoints import EndpointId, EventType
 from shared.domain.errors import InvalidRequest
@@ -60,10 +61,14 @@ class DeliveryStore:
         return _to_delivery(from_item(answer["Item"])) if "Item" in answer else None
 
     def replace(self, delivery: Delivery) -> Delivery:
-        """Write the delivery over the revision it was made from (0: create it). Raises DeliveryMoved."""
+        """Write the delivery over the revision it was made from (0: create it). Raises DeliveryMoved.
+
+        A lost answer makes botocore send the same write again: it finds the delivery as we wrote it, and all is well.
+        """
+        after = replace(delivery, revision=delivery.revision + 1)
         put: dict[str, Any] = {
             "TableName": self._table,
-            "Item": _to_item(replace(delivery, revision=delivery.revision + 1)),
+            "Item": _to_item(after),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             "ConditionExpression": "attribute_not_exists(delivery_id)",
         }
@@ -73,11 +78,13 @@ class DeliveryStore:
         try:
             self._client.put_item(**put)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+            if not is_refused(error):
                 raise
             item: Any = error.response.get("Item")
-            raise DeliveryMoved(_to_delivery(from_item(item)) if item else None) from error
-        return replace(delivery, revision=delivery.revision + 1)
+            current = _to_delivery(from_item(item)) if item else None
+            if current != after:
+                raise DeliveryMoved(current) from error
+        return after
 
     def find(self, query: DeliveryQuery, limit: int, position: dict[str, str] | None = None) -> DeliveryPage:
         """A page of deliveries, newest first."""

@@ -82,9 +82,10 @@ class EndpointStore:
     def replace(self, endpoint: Endpoint, also: tuple[Write, ...] = ()) -> Endpoint:
         """Write the endpoint over the revision it was made from (0: create it, uncounted), together with ``also``.
 
-        Raises EndpointMoved, or Refused for ``also``.
+        Raises EndpointMoved, or Refused for ``also``. A lost answer makes botocore send the same write again: a
+        transaction has a token that tells AWS so, a single write finds the endpoint as we wrote it.
         """
-        put = self._put(endpoint)
+        put, after = self._put(endpoint), replace(endpoint, revision=endpoint.revision + 1)
         try:
             if also:
                 transact(self._client, [Write(name=_WRITE, item={"Put": put}), *also])
@@ -97,8 +98,10 @@ class EndpointStore:
         except ClientError as error:
             if not is_refused(error):
                 raise
-            raise EndpointMoved from error
-        return replace(endpoint, revision=endpoint.revision + 1)
+            item: Any = error.response.get("Item")
+            if not item or _to_endpoint(from_item(item)) != after:
+                raise EndpointMoved from error
+        return after
 
     def delete(self, account_id: AccountId, endpoint_id: EndpointId) -> bool:
         """Remove the endpoint; False when there is none."""
@@ -133,7 +136,11 @@ class EndpointStore:
             "failing_since": endpoint.failing_since,
             "revision": endpoint.revision + 1,
         }
-        put: dict[str, Any] = {"TableName": self._table, "Item": to_item(values)}
+        put: dict[str, Any] = {
+            "TableName": self._table,
+            "Item": to_item(values),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
         if endpoint.revision == 0:
             return put | {"ConditionExpression": "attribute_not_exists(endpoint_id)"}
         return put | {
