@@ -74,7 +74,9 @@ class WebhookEndpoint(Described):
     description: str
     enabled: bool
     disabled_reason: DisabledReason | None
-    failing_since: datetime | None = Field(description="The first failure since the last success.")
+    failing_since: datetime | None = Field(
+        description="The first failure since the last success, or since two days without any attempt."
+    )
     created_at: datetime
     secrets: list[EndpointSecret] | None = Field(default=None, description="Not in lists.")
 

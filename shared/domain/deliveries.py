@@ -2,7 +2,7 @@
 
     PENDING ──2xx──► DELIVERED
        │ ├─ 410, or no attempts left ──► FAILED
-       │ └─ endpoint disabled or deleted, job deleted ──► DROPPED
+       │ └─ endpoint deleted, gone or disabled by its owner, job deleted ──► DROPPED
        └── anything else: again at ``next_attempt_at``
 
 Its state lives here and not in the message that carries it: two messages for one delivery (SQS delivers at least

@@ -24,6 +24,8 @@ EndpointId = NewType("EndpointId", str)
 MAX_ENDPOINTS = 20
 MAX_DESCRIPTION_CHARS = 200
 MAX_FAILING = timedelta(days=5)
+LONGEST_SILENCE = timedelta(days=2)  # twice the longest time between two attempts: failures this far apart are not one
+FAILURE_NOTED_EVERY = timedelta(hours=1)  # a write at each failure would be in the way of its owner's changes
 ROTATION_GRACE = timedelta(hours=24)
 JOB_ENDPOINT_ID = EndpointId("job")  # stands for the webhook_url of each job; holds the secret that signs for them
 
@@ -44,7 +46,7 @@ class DisabledReason(StrEnum):
 
     BY_OWNER = "disabled_by_owner"
     GONE = "gone"  # it answered 410
-    FAILING = "failing"  # nothing arrived for MAX_FAILING
+    FAILING = "failing"  # all that was sent for MAX_FAILING failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,11 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One receiver. ``failing_since`` is the first failure after the last success."""
+    """One receiver.
+
+    ``failing_since`` is the first failure after the last success, or after two days without any; ``last_failed_at`` is
+    the latest one, up to an hour late.
+    """
 
     account_id: AccountId
     endpoint_id: EndpointId
@@ -72,12 +78,18 @@ class Endpoint:
     description: str = ""
     disabled_reason: DisabledReason | None = None
     failing_since: datetime | None = None
+    last_failed_at: datetime | None = None
     revision: int = 0
 
     @property
     def is_enabled(self) -> bool:
         """True while events are sent to it."""
         return self.disabled_reason is None
+
+    @property
+    def is_tried(self) -> bool:
+        """True while what is on its way to it is sent: to one disabled for failing too, which may be well again."""
+        return self.disabled_reason in {None, DisabledReason.FAILING}
 
     def wants(self, event: EventType) -> bool:
         """True when this event goes here."""
@@ -101,7 +113,7 @@ def update(endpoint: Endpoint, wish: EndpointWish) -> Endpoint:
         return replace(changed, disabled_reason=endpoint.disabled_reason or DisabledReason.BY_OWNER)
     if endpoint.is_enabled and wish.url == endpoint.url:
         return changed
-    return replace(changed, disabled_reason=None, failing_since=None)
+    return replace(changed, disabled_reason=None, failing_since=None, last_failed_at=None)
 
 
 def rotate(endpoint: Endpoint, secret: str, now: datetime) -> Endpoint:
@@ -114,16 +126,24 @@ def rotate(endpoint: Endpoint, secret: str, now: datetime) -> Endpoint:
 
 
 def after_success(endpoint: Endpoint) -> Endpoint:
-    """The receiver took a message."""
-    return replace(endpoint, failing_since=None)
+    """The receiver took a message. The record of a disabled endpoint stays as it was."""
+    return replace(endpoint, failing_since=None, last_failed_at=None) if endpoint.is_enabled else endpoint
 
 
 def after_failure(endpoint: Endpoint, now: datetime, *, gone: bool) -> Endpoint:
-    """The receiver took none: disabled at once when it is gone for good, or when nothing arrived for five days."""
-    since = endpoint.failing_since or now
-    failing = replace(endpoint, failing_since=since)
+    """The receiver took none: disabled at once when it is gone for good, or when all has failed for five days.
+
+    Days in which nothing was sent say nothing: the count starts again after LONGEST_SILENCE. The record of a disabled
+    endpoint stays as it was.
+    """
     if not endpoint.is_enabled:
-        return failing
+        return endpoint
+    since, last = endpoint.failing_since, endpoint.last_failed_at
+    if since is None or last is None or now - last > LONGEST_SILENCE:
+        since = last = now
+    elif now - last >= FAILURE_NOTED_EVERY:
+        last = now
+    failing = replace(endpoint, failing_since=since, last_failed_at=last)
     if gone:
         return replace(failing, disabled_reason=DisabledReason.GONE)
     if now - since >= MAX_FAILING:

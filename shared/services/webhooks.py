@@ -162,7 +162,7 @@ class Webhooks:
         endpoint = self._ports.endpoints.get(delivery.account_id, delivery.endpoint_id)
         if delivery.url is not None:  # a job's own
             endpoint = endpoint or self.job_endpoint(delivery.account_id)
-        elif endpoint is None or not endpoint.is_enabled:
+        elif endpoint is None or not endpoint.is_tried:
             return None
         body = self._body(delivery)
         if body is None:

@@ -65,8 +65,9 @@ def test_the_end_of_an_endpoint_is_told_as_documented(
     monkeypatch.setattr(services.webhooks, "_ports", replace(services.webhooks._ports, bus=bus))  # type: ignore[arg-type]
     wish = EndpointWish(url="https://example.com/hook", events=frozenset(EventType))
     endpoint = services.endpoints.create(customer.account_id, wish)
-    failing_since = datetime.now(UTC) - timedelta(days=6)
-    endpoint = services.endpoints._ports.endpoints.replace(replace(endpoint, failing_since=failing_since))
+    now = datetime.now(UTC)
+    failing = replace(endpoint, failing_since=now - timedelta(days=6), last_failed_at=now - timedelta(days=1))
+    endpoint = services.endpoints._ports.endpoints.replace(failing)
     services.webhooks._note_health(endpoint, Refused(status=410) if reason == "gone" else Failed(reason="status 500"))
     ((detail_type, detail),) = bus.events
     _check(detail_type, detail)

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,7 +15,9 @@ import standardwebhooks
 from fastapi.testclient import TestClient
 
 from functions import deliver, runtime
+from shared.adapters.dynamodb.deliveries import DeliveryQuery
 from shared.bootstrap import Services
+from shared.domain.deliveries import DeliveryId
 from shared.domain.endpoints import EndpointWish
 from shared.domain.errors import Conflict
 from shared.domain.jobs import Job, JobState
@@ -203,6 +206,55 @@ def test_a_receiver_that_is_gone_is_disabled_and_what_was_on_its_way_is_dropped(
     assert (enabled["enabled"], enabled["failing_since"]) == (True, None)
 
 
+def _disabled_as_failing(subscriber: Subscriber) -> tuple[dict[str, Any], DeliveryId]:
+    """An endpoint whose sixth day of failures ends with one delivery on its way."""
+    made = subscriber.add()
+    store = subscriber.services.endpoints._ports.endpoints
+    endpoint = subscriber.services.endpoints.get(subscriber.customer.account_id, made["id"])
+    now = datetime.now(UTC)
+    store.replace(replace(endpoint, failing_since=now - timedelta(days=6), last_failed_at=now - timedelta(days=1)))
+    subscriber.receiver.status = 503
+    job = subscriber.finish()
+    subscriber.run_deliveries()
+    (delivery,) = subscriber.services.endpoints.deliveries(
+        DeliveryQuery(account_id=job.account_id, job_id=job.job_id), 1
+    ).deliveries
+    return made, delivery.delivery_id
+
+
+def _make_due(subscriber: Subscriber, delivery_id: DeliveryId) -> None:
+    log = subscriber.services.webhooks._ports.deliveries
+    waiting = log.get(delivery_id)
+    assert waiting is not None
+    log.replace(replace(waiting, next_attempt_at=waiting.created_at))
+
+
+def test_what_was_on_its_way_when_failures_disabled_an_endpoint_is_tried_to_its_end(subscriber: Subscriber) -> None:
+    made, delivery_id = _disabled_as_failing(subscriber)
+    shown = subscriber.get(f"webhooks/{made['id']}/")
+    assert (shown["enabled"], shown["disabled_reason"]) == (False, "failing")
+    subscriber.receiver.status = 200
+    _make_due(subscriber, delivery_id)
+    assert subscriber.services.webhooks.attempt(delivery_id) is None
+    assert [each["state"] for each in subscriber.deliveries(made)] == ["delivered"]
+    assert subscriber.get(f"webhooks/{made['id']}/") == shown
+    subscriber.finish()
+    subscriber.run_deliveries()
+    assert len(subscriber.deliveries(made)) == 1  # nothing new is sent there
+
+
+def test_what_was_on_its_way_when_its_owner_disabled_an_endpoint_is_dropped(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    subscriber.receiver.status = 503
+    subscriber.finish()
+    subscriber.run_deliveries()
+    assert subscriber.call("PATCH", f"webhooks/{made['id']}/", json={"enabled": False}).status_code == 200
+    (delivery,) = subscriber.deliveries(made)
+    _make_due(subscriber, delivery["id"])
+    assert subscriber.services.webhooks.attempt(delivery["id"]) is None
+    assert [each["state"] for each in subscriber.deliveries(made)] == ["dropped"]
+
+
 def test_a_replay_carries_the_same_id(subscriber: Subscriber) -> None:
     made = subscriber.add()
     for _ in range(3):
@@ -299,10 +351,7 @@ def test_deliveries_of_a_deleted_job_stop(subscriber: Subscriber) -> None:
 
     webhooks = subscriber.services.webhooks
     (delivery,) = webhooks._deliveries_of(job)
-    log = webhooks._ports.deliveries
-    waiting = log.get(delivery.delivery_id)
-    assert waiting is not None
-    log.replace(replace(waiting, next_attempt_at=waiting.created_at))  # its time has come
+    _make_due(subscriber, delivery.delivery_id)
     assert webhooks.attempt(delivery.delivery_id) is None
     subscriber.publish(job)  # the event once more, late
     subscriber.run_deliveries()

@@ -134,6 +134,7 @@ class EndpointStore:
             "description": endpoint.description,
             "disabled_reason": endpoint.disabled_reason,
             "failing_since": endpoint.failing_since,
+            "last_failed_at": endpoint.last_failed_at,
             "revision": endpoint.revision + 1,
         }
         put: dict[str, Any] = {
@@ -168,5 +169,6 @@ def _to_endpoint(values: dict[str, Any]) -> Endpoint:
         description=values["description"],
         disabled_reason=None if reason is None else DisabledReason(reason),
         failing_since=to_time_or_none(values.get("failing_since")),
+        last_failed_at=to_time_or_none(values.get("last_failed_at")),
         revision=int(values["revision"]),
     )
