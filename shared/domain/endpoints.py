@@ -79,6 +79,7 @@ class Endpoint:
     disabled_reason: DisabledReason | None = None
     failing_since: datetime | None = None
     last_failed_at: datetime | None = None
+    owes_event: bool = False
     revision: int = 0
 
     @property
@@ -113,7 +114,7 @@ def update(endpoint: Endpoint, wish: EndpointWish) -> Endpoint:
         return replace(changed, disabled_reason=endpoint.disabled_reason or DisabledReason.BY_OWNER)
     if endpoint.is_enabled and wish.url == endpoint.url:
         return changed
-    return replace(changed, disabled_reason=None, failing_since=None, last_failed_at=None)
+    return replace(changed, disabled_reason=None, failing_since=None, last_failed_at=None, owes_event=False)
 
 
 def rotate(endpoint: Endpoint, secret: str, now: datetime) -> Endpoint:
@@ -145,10 +146,15 @@ def after_failure(endpoint: Endpoint, now: datetime, *, gone: bool) -> Endpoint:
         last = now
     failing = replace(endpoint, failing_since=since, last_failed_at=last)
     if gone:
-        return replace(failing, disabled_reason=DisabledReason.GONE)
+        return replace(failing, disabled_reason=DisabledReason.GONE, owes_event=True)
     if now - since >= MAX_FAILING:
-        return replace(failing, disabled_reason=DisabledReason.FAILING)
+        return replace(failing, disabled_reason=DisabledReason.FAILING, owes_event=True)
     return failing
+
+
+def told(endpoint: Endpoint) -> Endpoint:
+    """The event that it was disabled is out."""
+    return replace(endpoint, owes_event=False)
 
 
 def make_secret(random_bytes: bytes) -> str:

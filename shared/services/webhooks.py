@@ -141,9 +141,10 @@ class Webhooks:
         Returns the seconds to hide its message for; None when it is done with: delivered, refused, given up, dropped.
         """
         delivery = self._ports.deliveries.get(delivery_id)
-        if delivery is None or delivery.state is not DeliveryState.PENDING:
-            if delivery is not None and delivery.state is DeliveryState.DELIVERED:
-                self._let_go(delivery)  # who delivered it may have died right after
+        if delivery is None:
+            return None
+        if delivery.state is not DeliveryState.PENDING:
+            self._finish(delivery)  # who tried it last may have died right after
             return None
         wait_seconds = (delivery.next_attempt_at - self._ports.now()).total_seconds()
         if wait_seconds > 0:
@@ -159,7 +160,7 @@ class Webhooks:
 
     def prepare(self, delivery: Delivery) -> Message | None:
         """What to send and where to; None when the receiver or the job is gone."""
-        endpoint = self._ports.endpoints.get(delivery.account_id, delivery.endpoint_id)
+        endpoint = self._endpoint_of(delivery)
         if delivery.url is not None:  # a job's own
             endpoint = endpoint or self.job_endpoint(delivery.account_id)
         elif endpoint is None or not endpoint.is_tried:
@@ -241,10 +242,18 @@ class Webhooks:
         if message.endpoint is not None:
             self._note_health(message.endpoint, verdict)
         _log_attempt(after, attempt)
-        if after.state is not DeliveryState.PENDING:
+        if after.state is DeliveryState.DELIVERED:
             self._let_go(after)
+        if after.state is not DeliveryState.PENDING:
             return None
         return rules.hide_seconds((after.next_attempt_at - self._ports.now()).total_seconds())
+
+    def _finish(self, delivery: Delivery) -> None:
+        """Do what follows a delivery's end, if it has not been done."""
+        if delivery.state is DeliveryState.DELIVERED:
+            self._let_go(delivery)
+        elif delivery.state is DeliveryState.FAILED:
+            self._endpoint_of(delivery)
 
     def _let_go(self, delivery: Delivery) -> None:
         """Delete a job with a retention of 0 days once everybody has its result."""
@@ -278,19 +287,31 @@ class Webhooks:
             after = health.after_failure(endpoint, self._ports.now(), gone=isinstance(verdict, Refused))
         if after == endpoint:
             return
-        if after.disabled_reason is not endpoint.disabled_reason and after.disabled_reason is not None:
-            # Told first: a crash in between tells it twice, the other way round it would never be told.
-            detail = {
-                "version": 1,
-                "account_id": endpoint.account_id,
-                "endpoint_id": endpoint.endpoint_id,
-                "reason": after.disabled_reason.value,
-                "failing_since": after.failing_since.isoformat() if after.failing_since else None,
-            }
-            self._ports.bus.publish(DISABLED_EVENT, detail)
-            logger.warning("endpoint_disabled", extra={"endpoint_id": endpoint.endpoint_id, "reason": detail["reason"]})
         with contextlib.suppress(EndpointMoved):  # its owner changed it meanwhile: the next attempt sees the new one
-            self._ports.endpoints.replace(after)
+            self._tell(self._ports.endpoints.replace(after))
+
+    def _endpoint_of(self, delivery: Delivery) -> Endpoint | None:
+        """The delivery's endpoint; who disabled it may have died before that was told."""
+        endpoint = self._ports.endpoints.get(delivery.account_id, delivery.endpoint_id)
+        return None if endpoint is None else self._tell(endpoint)
+
+    def _tell(self, endpoint: Endpoint) -> Endpoint:
+        """Publish that the endpoint was disabled, if that is owed. A crash before it is noted tells it twice."""
+        if not endpoint.owes_event:
+            return endpoint
+        assert endpoint.disabled_reason is not None  # enabling it ends the debt
+        detail = {
+            "version": 1,
+            "account_id": endpoint.account_id,
+            "endpoint_id": endpoint.endpoint_id,
+            "reason": endpoint.disabled_reason.value,
+            "failing_since": endpoint.failing_since.isoformat() if endpoint.failing_since else None,
+        }
+        self._ports.bus.publish(DISABLED_EVENT, detail)
+        logger.warning("endpoint_disabled", extra={"endpoint_id": endpoint.endpoint_id, "reason": detail["reason"]})
+        with contextlib.suppress(EndpointMoved):
+            return self._ports.endpoints.replace(health.told(endpoint))
+        return endpoint
 
 
 def _no_answer(at: datetime, started: float, problem: str) -> tuple[Attempt, Failed]:

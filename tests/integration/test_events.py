@@ -14,7 +14,7 @@ import pytest
 from shared.bootstrap import Services
 from shared.domain.endpoints import EndpointWish, EventType
 from shared.domain.jobs import JobState
-from shared.domain.webhooks import Failed, Refused
+from shared.domain.webhooks import Answer, Failed, Refused
 from tests.finished_jobs import put_job
 from tests.integration.conftest import Customer
 
@@ -73,3 +73,48 @@ def test_the_end_of_an_endpoint_is_told_as_documented(
     _check(detail_type, detail)
     assert detail["reason"] == reason
     assert not services.endpoints.get(customer.account_id, endpoint.endpoint_id).is_enabled
+
+
+def test_an_endpoint_that_its_owner_changed_meanwhile_is_not_told_as_disabled(
+    services: Services, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = Bus()
+    monkeypatch.setattr(services.webhooks, "_ports", replace(services.webhooks._ports, bus=bus))  # type: ignore[arg-type]
+    wish = EndpointWish(url="https://example.com/hook", events=frozenset(EventType))
+    seen = services.endpoints.create(customer.account_id, wish)
+    services.endpoints.update(seen, replace(wish, url="https://example.com/new"))
+    services.webhooks._note_health(seen, Refused(status=410))
+    assert bus.events == []
+    assert services.endpoints.get(customer.account_id, seen.endpoint_id).is_enabled
+
+
+def test_the_end_of_an_endpoint_is_told_once_although_who_disabled_it_died_right_after(
+    services: Services, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = EndpointWish(url="https://example.com/hook", events=frozenset(EventType))
+    endpoint = services.endpoints.create(customer.account_id, wish)
+    delivery = services.endpoints.test(endpoint)
+    bus = Bus()
+    ports = replace(services.webhooks._ports, bus=bus, client=_Gone())  # type: ignore[arg-type]
+    monkeypatch.setattr(services.webhooks, "_ports", ports)
+    with monkeypatch.context() as dying:
+        dying.setattr(bus, "publish", _die)
+        with pytest.raises(KeyboardInterrupt):
+            services.webhooks.attempt(delivery.delivery_id)
+    assert not services.endpoints.get(customer.account_id, endpoint.endpoint_id).is_enabled
+    for _ in range(2):  # its message comes again, and once more
+        assert services.webhooks.attempt(delivery.delivery_id) is None
+    assert [(name, detail["reason"]) for name, detail in bus.events] == [("webhook.endpoint.disabled", "gone")]
+
+
+class _Gone:
+    """A receiver that wants no more."""
+
+    allow_loopback = True
+
+    def post(self, *_: Any, **__: Any) -> Answer:
+        return Answer(status=410, headers={})
+
+
+def _die(*_: Any) -> None:
+    raise KeyboardInterrupt

@@ -135,6 +135,7 @@ class EndpointStore:
             "disabled_reason": endpoint.disabled_reason,
             "failing_since": endpoint.failing_since,
             "last_failed_at": endpoint.last_failed_at,
+            "owes_event": endpoint.owes_event,
             "revision": endpoint.revision + 1,
         }
         put: dict[str, Any] = {
@@ -170,5 +171,6 @@ def _to_endpoint(values: dict[str, Any]) -> Endpoint:
         disabled_reason=None if reason is None else DisabledReason(reason),
         failing_since=to_time_or_none(values.get("failing_since")),
         last_failed_at=to_time_or_none(values.get("last_failed_at")),
+        owes_event=values.get("owes_event", False),
         revision=int(values["revision"]),
     )
