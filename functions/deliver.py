@@ -5,6 +5,7 @@ from __future__ import annotations
 from functions import startup  # isort: skip - before everything else
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from functions import runtime
@@ -31,10 +32,25 @@ def _deliver(record: Mapping[str, Any]) -> None:
         with logs.context(job_id=finished.job_id):
             services.webhooks.fan_out(finished)
         return
-    hide_seconds = services.webhooks.attempt(DeliveryId(runtime.read_text(body, "delivery_id")))
+    delivery_id = DeliveryId(runtime.read_text(body, "delivery_id"))
+    hide_seconds = services.webhooks.attempt(delivery_id, read_announced_at(body))
     if hide_seconds is not None:
         services.deliveries_queue.extend(record["receiptHandle"], hide_seconds)
         raise runtime.LeaveOnQueue
+
+
+def read_announced_at(body: Mapping[str, Any]) -> datetime | None:
+    """When the delivery was announced; None for one that was written before its message. Raises UnreadableMessage."""
+    if "announced_at" not in body:
+        return None
+    text = runtime.read_text(body, "announced_at")
+    try:
+        announced_at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise runtime.UnreadableMessage("announced_at is no time") from error
+    if announced_at.tzinfo is None:
+        raise runtime.UnreadableMessage("announced_at has no time zone")
+    return announced_at
 
 
 def read_event(body: Mapping[str, Any]) -> FinishedJob:

@@ -184,9 +184,8 @@ class Endpoints:
         return self._ports.now()
 
     def _start(self, delivery: Delivery) -> Delivery:
-        stored = self._ports.deliveries.replace(delivery)
-        self._webhooks.enqueue(stored.delivery_id)
-        return stored
+        self._webhooks.announce(delivery.delivery_id)
+        return self._ports.deliveries.replace(delivery)
 
     def _write(self, endpoint: Endpoint, also: Also = no_writes) -> Endpoint:
         try:

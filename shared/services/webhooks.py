@@ -31,6 +31,10 @@ from shared.services.results import Results
 
 MAX_BODY_BYTES = 1_000_000
 USER_AGENT = "AudioToText-Webhooks/1"
+WRITE_GRACE = timedelta(
+    minutes=1
+)  # API Gateway and Lambda end a request after 29 s: a delivery is written, or never is
+EARLY_HIDE_SECONDS = 5
 DISABLED_EVENT = "webhook.endpoint.disabled"
 
 logger = logging.getLogger(__name__)
@@ -112,6 +116,14 @@ class Webhooks:
         """Have the delivery attempted soon."""
         self._ports.queue.send({"delivery_id": delivery_id})
 
+    def announce(self, delivery_id: DeliveryId) -> None:
+        """Have a delivery attempted soon that is about to be written.
+
+        The message comes first, so that a death in between leaves a message that goes after WRITE_GRACE, and no
+        delivery that nobody sends.
+        """
+        self._ports.queue.send({"delivery_id": delivery_id, "announced_at": self._ports.now().isoformat()})
+
     def _deliveries_of(self, job: Job) -> Iterator[Delivery]:
         event_type = EventType(f"transcription.{job.status}")
         receivers: list[tuple[health.EndpointId, str | None]] = []
@@ -135,14 +147,15 @@ class Webhooks:
 
     # ---- one delivery ------------------------------------------------------------------------------------------------
 
-    def attempt(self, delivery_id: DeliveryId) -> int | None:
-        """Try the delivery if its time has come.
+    def attempt(self, delivery_id: DeliveryId, announced_at: datetime | None = None) -> int | None:
+        """Try the delivery if its time has come. One that was announced a moment ago may not have been written yet.
 
         Returns the seconds to hide its message for; None when it is done with: delivered, refused, given up, dropped.
         """
         delivery = self._ports.deliveries.get(delivery_id)
         if delivery is None:
-            return None
+            is_early = announced_at is not None and self._ports.now() - announced_at < WRITE_GRACE
+            return EARLY_HIDE_SECONDS if is_early else None
         if delivery.state is not DeliveryState.PENDING:
             self._finish(delivery)  # who tried it last may have died right after
             return None

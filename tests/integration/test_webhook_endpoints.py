@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import boto3
 import pytest
 import standardwebhooks
 from fastapi.testclient import TestClient
@@ -17,12 +18,12 @@ from fastapi.testclient import TestClient
 from functions import deliver, runtime
 from shared.adapters.dynamodb.deliveries import DeliveryQuery
 from shared.bootstrap import Services
-from shared.domain.deliveries import DeliveryId
+from shared.domain.deliveries import Delivery, DeliveryId
 from shared.domain.endpoints import EndpointWish
 from shared.domain.errors import Conflict
 from shared.domain.jobs import Job, JobState
 from shared.domain.transcripts import Segment, Transcript
-from shared.services.webhooks import FinishedJob
+from shared.services.webhooks import EARLY_HIDE_SECONDS, FinishedJob
 from tests.finished_jobs import TRANSCRIPT, put_job
 from tests.integration.conftest import Cloud, Customer
 
@@ -411,3 +412,69 @@ def test_a_change_that_somebody_else_made_meanwhile_stays_a_conflict(subscriber:
     wish = EndpointWish(url=seen.url, events=seen.events, description="ours")
     with pytest.raises(Conflict):
         subscriber.services.endpoints.update(seen, wish)
+
+
+@pytest.mark.parametrize("dies_at", ["the message", "the delivery"])
+def test_a_death_while_a_message_is_made_leaves_no_delivery_that_nobody_sends(
+    subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch, dies_at: str
+) -> None:
+    made, owner = subscriber.add(), subscriber.services.endpoints
+    endpoint = owner.get(subscriber.customer.account_id, made["id"])
+    with monkeypatch.context() as dying:
+        if dies_at == "the message":
+            dying.setattr(owner._ports.queue, "send", _die)
+        else:
+            dying.setattr(owner._ports.deliveries, "replace", _die)
+        with pytest.raises(KeyboardInterrupt):
+            owner.test(endpoint)
+    assert subscriber.deliveries(made) == []
+    subscriber.run_deliveries()
+    assert subscriber.receiver.received == []
+
+
+def test_a_message_that_is_faster_than_its_delivery_waits_for_it(
+    subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, owner = subscriber.add(), subscriber.services.endpoints
+    endpoint = owner.get(subscriber.customer.account_id, made["id"])
+    webhooks, store, before = subscriber.services.webhooks, owner._ports.deliveries, _messages(subscriber)
+    write, early = store.replace, []
+
+    def be_slow(delivery: Delivery) -> Delivery:
+        monkeypatch.setattr(store, "replace", write)
+        subscriber.run_deliveries()
+        early.append(webhooks.attempt(delivery.delivery_id, announced_at=datetime.now(UTC)))
+        return write(delivery)
+
+    monkeypatch.setattr(store, "replace", be_slow)
+    delivery = owner.test(endpoint)
+
+    assert early == [EARLY_HIDE_SECONDS]
+    assert _messages(subscriber) == before + 1  # hidden, not deleted
+    assert webhooks.attempt(delivery.delivery_id, announced_at=datetime.now(UTC)) is None
+    assert [each["state"] for each in subscriber.deliveries(made)] == ["delivered"]
+
+
+def test_a_message_whose_delivery_was_never_written_goes_after_a_minute(subscriber: Subscriber) -> None:
+    webhooks, announced_at = subscriber.services.webhooks, datetime.now(UTC) - timedelta(seconds=61)
+    assert webhooks.attempt(DeliveryId("dlv_never"), announced_at=announced_at) is None
+    assert webhooks.attempt(DeliveryId("dlv_never")) is None
+
+
+@pytest.mark.parametrize("announced_at", ["", "soon", 5, "2026-11-23T12:00:00"])
+def test_an_announcement_without_a_time_is_left_for_the_dead_letters(subscriber: Subscriber, announced_at: Any) -> None:
+    body = json.dumps({"delivery_id": "dlv_never", "announced_at": announced_at})
+    record = {"messageId": "1", "receiptHandle": "receipt", "body": body}
+    assert deliver.handler({"Records": [record]}, None)["batchItemFailures"] == [{"itemIdentifier": "1"}]
+
+
+def _messages(subscriber: Subscriber) -> int:
+    sqs: Any = boto3.client("sqs")
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    url = subscriber.services.settings.deliveries_queue_url
+    counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return sum(int(counts[name]) for name in names)
+
+
+def _die(*_: Any) -> None:
+    raise KeyboardInterrupt
