@@ -31,9 +31,7 @@ from shared.services.results import Results
 
 MAX_BODY_BYTES = 1_000_000
 USER_AGENT = "AudioToText-Webhooks/1"
-WRITE_GRACE = timedelta(
-    minutes=1
-)  # API Gateway and Lambda end a request after 29 s: a delivery is written, or never is
+WRITE_GRACE = timedelta(minutes=1)  # a request ends after 29 s: by then a delivery is written, or never will be
 EARLY_HIDE_SECONDS = 5
 DISABLED_EVENT = "webhook.endpoint.disabled"
 
