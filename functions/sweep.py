@@ -16,20 +16,23 @@ logs.configure("sweep")
 logger = logging.getLogger(__name__)
 
 AUDIT_MINUTE = 17  # the sweep of this minute also audits; not the full hour, at which everybody does everything
-TIME_LEFT_MS = 15_000  # one long ledger takes seconds; the audit stops early enough not to be cut off
+# Both stop early enough not to be cut off: one long ledger takes seconds. The sweep leaves time for the audit.
+SWEEP_LEAVES_MS = 30_000
+AUDIT_LEAVES_MS = 15_000
 
 
 @traced
 def handler(_event: object, context: Any) -> dict[str, Any]:
     """One sweep; the answer counts what was mended and, in its minute, audited."""
     services = runtime.services()
-    repairs = dict(services.sweeps.run().repairs)
+    left_ms = context.get_remaining_time_in_millis
+    repairs = dict(services.sweeps.run(has_time=lambda: left_ms() > SWEEP_LEAVES_MS).repairs)
     if repairs.keys() - {"nothing"}:
         logger.info("swept", extra={"repairs": repairs})
     answer: dict[str, Any] = {"repairs": repairs}
     now = utc_now()
     if now.minute == AUDIT_MINUTE:
-        report = services.audits.run(now.hour, has_time=lambda: context.get_remaining_time_in_millis() > TIME_LEFT_MS)
+        report = services.audits.run(now.hour, has_time=lambda: left_ms() > AUDIT_LEAVES_MS)
         logger.info("audited", extra={"accounts": report.verified, "mismatches": len(report.mismatched)})
         answer["audited"] = report.verified
     return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -196,9 +196,9 @@ class Jobs:
 
     # ---- repair ----------------------------------------------------------------------------------------------------
 
-    def due(self, shard: str, limit: int) -> list[JobId]:
-        """Jobs of this shard that the sweeper should look at now."""
-        return self._ports.store.due(shard, self._ports.now(), limit)
+    def due(self, shard: str) -> Iterator[JobId]:
+        """Jobs of this shard that the sweeper should look at now, longest waiting first."""
+        return self._ports.store.due(shard, self._ports.now())
 
     def repair(self, job_id: JobId) -> str:
         """Do what a crash left undone; what was done, in a word."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from shared.adapters.dynamodb.jobs import JobMoved
 from shared.adapters.dynamodb.transactions import TooMuchContention
@@ -16,8 +18,6 @@ from shared.domain.jobs import SWEEP_SHARDS
 from shared.services.jobs import Jobs
 
 logger = logging.getLogger(__name__)
-
-JOBS_PER_SHARD = 100  # a sweep ends well within its minute; what is left is found by the next one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +33,16 @@ class Sweeps:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
 
-    def run(self) -> SweepReport:
-        """Look once at every job that is due. One job's trouble never keeps the others waiting."""
+    def run(self, *, has_time: Callable[[], bool] = lambda: True) -> SweepReport:
+        """Look once at every job that is due, while there is time; what is left is found by the next sweep.
+
+        One job's trouble never keeps the others waiting, nor do a thousand jobs' that no sweep can mend.
+        """
         report = SweepReport()
-        for shard in range(SWEEP_SHARDS):
-            for job_id in self._jobs.due(str(shard), JOBS_PER_SHARD):
+        for turn in zip_longest(*(self._jobs.due(str(shard)) for shard in range(SWEEP_SHARDS))):
+            for job_id in filter(None, turn):
+                if not has_time():
+                    return report
                 done = self._repair(job_id)
                 report.repairs[done] += 1
                 if done != "nothing":

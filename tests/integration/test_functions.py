@@ -26,6 +26,13 @@ def record(body: str, message_id: str = "1", *, receipt: str = "none", count: in
     }
 
 
+class AMinuteLeft:
+    """What Lambda tells a function about its invocation."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
 def failed(answer: dict[str, Any]) -> list[str]:
     return [item["itemIdentifier"] for item in answer["batchItemFailures"]]
 
@@ -90,4 +97,4 @@ def test_a_message_for_a_job_that_is_gone_is_done_with(as_function: Any) -> None
 
 def test_a_sweep_reports_what_it_mended(as_function: Any) -> None:
     as_function("SweepFunction")
-    assert isinstance(sweep.handler({}, None)["repairs"], dict)
+    assert isinstance(sweep.handler({}, AMinuteLeft())["repairs"], dict)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import boto3
 import pytest
+from boto3.dynamodb.conditions import Attr
 from fastapi.testclient import TestClient
 
 from gpu_jobs.run import RunEnd, Worker, run_job
 from shared.bootstrap import Services
 from shared.domain.ids import AttemptId, JobId
 from shared.domain.job_rules import MAX_RUNS
-from shared.domain.jobs import JobState, Progress, Run, Stage
+from shared.domain.jobs import JobState, Progress, Run, Stage, sweep_shard
 from shared.domain.plans import WorkPlan
 from shared.domain.transcripts import Transcript
 from tests.integration.conftest import Cloud, Customer
@@ -26,6 +27,8 @@ from tests.pipelines import Asked
 
 PATIENCE_SECONDS = 30
 LONG_AGO = "2020-01-01T00:00:00.000000Z"
+VERY_LONG_AGO = "2019-01-01T00:00:00.000000Z"
+UNREADABLE = "a stage of a newer version"
 PLAN = WorkPlan(gpu="L4", gpus=3, chunk_seconds=20.0, expected_wall_seconds=15.5, expected_cost_usd=0.0123)
 
 
@@ -109,23 +112,55 @@ def test_a_cancelled_job_pays_for_how_it_stands_then_not_for_how_it_was_seen(
     assert cancelled.outcome.used_millicredits == 0
 
 
-def test_a_job_that_cannot_be_read_keeps_no_other_waiting(api: TestClient, funded: Customer, cloud: Cloud) -> None:
-    services = cloud.services("SweepFunction")
-    broken, *others = (JobId(submit(api, funded).json()["id"]) for _ in range(12))
-    table: Any = boto3.resource("dynamodb").Table(services.settings.jobs_table)
-    for job_id in (broken, *others):
-        table.update_item(
-            Key={"job_id": job_id}, UpdateExpression="SET sweep_at = :at", ExpressionAttributeValues={":at": LONG_AGO}
-        )
-    table.update_item(
-        Key={"job_id": broken},
-        UpdateExpression="SET stage = :new",
-        ExpressionAttributeValues={":new": "of a newer version"},
+@pytest.fixture
+def jobs_table(cloud: Cloud) -> Iterator[Any]:
+    """The table of jobs, cleared of what the test made unreadable."""
+    table: Any = boto3.resource("dynamodb").Table(cloud.services("SweepFunction").settings.jobs_table)
+    yield table
+    unreadable = table.scan(FilterExpression=Attr("stage").eq(UNREADABLE), ProjectionExpression="job_id")["Items"]
+    with table.batch_writer() as batch:
+        for key in unreadable:
+            batch.delete_item(key)
+
+
+def due_job(api: TestClient, funded: Customer, jobs_table: Any) -> JobId:
+    """A job that the sweeper will find unsent."""
+    job_id = JobId(submit(api, funded).json()["id"])
+    jobs_table.update_item(
+        Key={"job_id": job_id}, UpdateExpression="SET sweep_at = :at", ExpressionAttributeValues={":at": LONG_AGO}
     )
+    return job_id
 
-    report = services.sweeps.run()
 
-    assert report.repairs == {"queued": len(others), "failed_to_repair": 1}
+def test_not_even_hundreds_that_cannot_be_read_keep_another_waiting(
+    api: TestClient, funded: Customer, cloud: Cloud, jobs_table: Any
+) -> None:
+    job_id = due_job(api, funded, jobs_table)
+    with jobs_table.batch_writer() as batch:
+        for number in range(300):
+            place = {"sweep_shard": sweep_shard(job_id), "sweep_at": VERY_LONG_AGO}
+            batch.put_item({"job_id": f"{number:032x}", "stage": UNREADABLE} | place)
+
+    report = cloud.services("SweepFunction").sweeps.run()
+
+    assert report.repairs == {"queued": 1, "failed_to_repair": 300}
+
+
+def test_a_shard_s_many_jobs_keep_those_of_the_others_waiting_for_one_turn(
+    api: TestClient, funded: Customer, cloud: Cloud, jobs_table: Any
+) -> None:
+    shards = {sweep_shard(due_job(api, funded, jobs_table)) for _ in range(12)}
+    first = min(shards)
+    with jobs_table.batch_writer() as batch:
+        for number in range(20):
+            batch.put_item(
+                {"job_id": f"{number:032x}", "stage": UNREADABLE, "sweep_shard": first, "sweep_at": VERY_LONG_AGO}
+            )
+    answers = iter([True] * len(shards) + [False])
+    sweeps = cloud.services("SweepFunction").sweeps
+
+    assert sweeps.run(has_time=lambda: next(answers)).repairs == {"queued": len(shards) - 1, "failed_to_repair": 1}
+    assert sweeps.run().repairs == {"queued": 12 - len(shards) + 1, "failed_to_repair": 20}
 
 
 class CancelledThenStopped(Engine):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -138,16 +139,16 @@ class JobStore:
         """The same replacement (or, at revision 0, the creation) as part of a transaction."""
         return Write(name=WRITE_NAME, item={"Put": self._put(job)})
 
-    def due(self, shard: str, now: datetime, limit: int) -> list[JobId]:
+    def due(self, shard: str, now: datetime) -> Iterator[JobId]:
         """Ids of jobs of this shard whose time for the sweeper has come, longest waiting first."""
-        answer = self._client.query(
+        pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             IndexName="by_sweep",
             KeyConditionExpression="sweep_shard = :shard AND sweep_at <= :now",
             ExpressionAttributeValues=to_item({":shard": shard, ":now": time_text(now)}),
-            Limit=limit,
         )
-        return [JobId(from_item(item)["job_id"]) for item in answer["Items"]]
+        for page in pages:
+            yield from (JobId(from_item(item)["job_id"]) for item in page["Items"])
 
     def _put(self, job: Job) -> dict[str, Any]:
         put: dict[str, Any] = {
