@@ -65,13 +65,17 @@ class Holds:
         self._post(job, None, (*also, self.usage.reuse(job)), pacer)
         return rules.stored(job)
 
+    def check_daily_limit(self, job: Job, amount_millicredits: int) -> None:
+        """Raise SpendLimitReached for a hold that its key could not place on any day."""
+        limit = job.caps.daily_limit_millicredits
+        if limit is not None and amount_millicredits > limit:
+            raise self._limit_reached(limit, 0)
+
     def _hold(
         self, job: Job, amount_millicredits: int, *, pacer: Pacer | None = None, also: tuple[Write, ...] = ()
     ) -> Job:
         first = not job.hold.entry_ids
-        limit = job.caps.daily_limit_millicredits
-        if limit is not None and amount_millicredits > limit:
-            raise self._limit_reached(limit, 0)
+        self.check_daily_limit(job, amount_millicredits)
         entry_id = job_keys.hold_entry_id(job, len(job.hold.entry_ids) + 1)
         posting = Posting(entry_id=entry_id, at=self.now(), job_id=job.job_id, key_id=job.key_id)
         held = rules.with_hold(job, amount_millicredits, entry_id)

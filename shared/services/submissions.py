@@ -231,6 +231,7 @@ class Submissions:
 
     def _check_early(self, job: Job, amount_millicredits: int) -> None:
         """Refuse before the upload what the transaction would refuse after it; never by an old sight of the account."""
+        self._holds.check_daily_limit(job, amount_millicredits)
         try:
             self._check_standing(self._holds.credits.last_seen(job.account_id), amount_millicredits)
         except (InsufficientCredits, RateLimited):

@@ -7,10 +7,12 @@ import time
 import pytest
 from fastapi.testclient import TestClient
 
+from functions.api.app import create_app
 from gpu_jobs.run import RunEnd
 from shared.domain.jobs import JobState
 from shared.services.submissions import DEFAULT_WAIT_PER_AUDIO_SECOND, DEFAULT_WAIT_SECONDS
 from tests import media
+from tests.integration.aws_calls import counted
 from tests.integration.conftest import Cloud, Customer
 from tests.integration.paid_jobs import SAID, SUBMIT, submit, work
 
@@ -229,6 +231,32 @@ def test_a_reused_answer_costs_no_credits_but_counts_towards_the_submit_rate(
     results = [found.key for found in funded.services.bucket.find(f"results/{funded.account_id}/")]
     jobs = funded.services.jobs._ports.store.recent(funded.account_id, 100)
     assert len(results) == len(jobs), "a refused one left a copy of the result"
+
+
+def test_a_reuse_that_the_transaction_refuses_leaves_nothing_in_the_bucket(
+    api: TestClient, funded: Customer, cloud: Cloud
+) -> None:
+    funded.services.accounts.set_submit_rate(funded.account_id, 2)
+    first = submit(api, funded, seconds=65).json()["id"]
+    work(cloud, first, real_seconds=65.0)
+    with TestClient(create_app(cloud.services)) as elsewhere:  # each of its requests is a process of its own
+        assert submit(elsewhere, funded, seconds=1).status_code == 202
+    refused = submit(api, funded, seconds=65, reuse="true")  # as far as this process knows, one submission is left
+    assert (refused.status_code, refused.json()["error"]) == (429, "rate_limited")
+    results = {found.key for found in funded.services.bucket.find(f"results/{funded.account_id}/")}
+    assert {key.split("/")[2] for key in results} == {first}
+
+
+def test_more_than_a_key_may_spend_in_a_day_is_refused_before_anything_is_stored(
+    api: TestClient, funded: Customer
+) -> None:
+    _, secret = funded.services.keys.create(funded.account_id, "limited", daily_limit_millicredits=3_000)
+    limited = Customer(services=funded.services, account_id=funded.account_id, api_key=secret)
+    submit(api, limited, seconds=1)
+    with counted(funded.services.bucket._client) as calls:
+        refused = submit(api, limited, seconds=181)
+    assert (refused.status_code, refused.json()["error"]) == (429, "spend_limit_reached")
+    assert calls == []
 
 
 def test_another_account_s_result_is_never_reused(api: TestClient, funded: Customer, cloud: Cloud) -> None:
