@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -33,11 +33,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """An object as a listing shows it."""
+    """An object as a listing shows it. ``modified_at`` is in whole seconds, rounded down."""
 
     key: str
     size_bytes: int
-    etag: str = ""
+    etag: str
+    modified_at: datetime
 
 
 class Bucket:
@@ -128,7 +129,12 @@ class Bucket:
 
 
 def _listed(found: Any) -> StoredObject:
-    return StoredObject(key=found["Key"], size_bytes=found["Size"], etag=found["ETag"].strip('"'))
+    return StoredObject(
+        key=found["Key"],
+        size_bytes=found["Size"],
+        etag=found["ETag"].strip('"'),
+        modified_at=found["LastModified"].replace(microsecond=0),
+    )
 
 
 def read_body(get_object: Callable[[], Mapping[str, Any]]) -> bytes:

@@ -181,6 +181,13 @@ def delete(job: Job, now: datetime) -> Job:
     )
 
 
+def deleted_at(job: Job) -> datetime | None:
+    """When the job was deleted; None for one that was not."""
+    if job.state is not JobState.DELETED or job.sweep_at is None:
+        return None
+    return job.sweep_at - LAST_LOOK
+
+
 def check_run(job: Job, run: Run) -> None:
     """Raise Stale unless ``run`` has the job."""
     _attempt_of(job, run)

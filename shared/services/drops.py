@@ -94,8 +94,9 @@ class Drops:
         if stored is None or drop.kind is DropKind.TOO_LONG:
             return self._leave(drop, stored)
         job_id = drop_job_id(stored.key, stored.etag)
-        if self._job(job_id, drop.account_id) is not None:
-            return self._known(stored, job_id, drop.account_id)
+        job = self._ports.jobs.look_up(job_id)
+        if job is not None:
+            return self._known(stored, job)
         options = self._options(drop)
         if options is None:
             if self._ports.now() < announced_at + self._grace:
@@ -142,19 +143,16 @@ class Drops:
             # bytes was forgotten at this moment: there is none.
             return DropEnd.LATER
         except RequestError as refused:
-            if self._job(job_id, account_id) is not None:
-                return self._known(stored, job_id, account_id)  # with the options that were there a moment ago
+            if (job := self._ports.jobs.look_up(job_id)) is not None:
+                return self._known(stored, job)  # with the options that were there a moment ago
             self._ports.bucket.delete(copy_key)
             self._put_error(stored.key, {"error": refused.code, "message": refused.message}, None)
             self._tag(stored.key, "refused", None)
             return DropEnd.REFUSED
-        if submitted.job is not None and submitted.job.state is JobState.DELETED:
-            # Its owner has deleted the transcription of these bytes: they are not paid for again by a late message.
-            self._ports.bucket.delete(copy_key)
-            self._tag(stored.key, "deleted", job_id)
-            return DropEnd.ALREADY_KNOWN
-        if submitted.replayed:
-            return self._known(stored, job_id, account_id)  # the same announcement, handled at the same moment
+        if submitted.replayed and submitted.job is not None:  # the same announcement, handled at the same moment
+            if submitted.job.state is JobState.DELETED:
+                self._ports.bucket.delete(copy_key)
+            return self._known(stored, submitted.job)
         logger.info("drop_submitted", extra={"job_id": job_id, "account_id": account_id})
         return DropEnd.SUBMITTED
 
@@ -166,16 +164,21 @@ class Drops:
         logger.warning("drop_name_too_long", extra={"account_id": drop.account_id})
         return DropEnd.REFUSED
 
-    def _known(self, stored: StoredObject, job_id: JobId, account_id: AccountId) -> DropEnd:
-        """The same bytes again, or announced again: nothing to do but to say again how it stands."""
-        job, tags = self._job(job_id, account_id), self._ports.uploads.tags(stored.key)
+    def _known(self, stored: StoredObject, job: Job) -> DropEnd:
+        """The same bytes again, or announced again: nothing to do but to say again how it stands.
+
+        Dropped again after the job was deleted, they are transcribed anew once it is forgotten.
+        """
+        if job.state is JobState.DELETED:
+            return DropEnd.LATER
+        tags = self._ports.uploads.tags(stored.key)
         tagged = tags.get(JOB_TAG, "")
-        if job is None or (is_job_of(tagged, stored.key, stored.etag) and tagged != job_id):
+        if is_job_of(tagged, stored.key, stored.etag) and tagged != job.job_id:
             return DropEnd.ALREADY_KNOWN  # a retry's tags stay
-        if (tagged, tags.get(STATE_TAG)) != (job_id, job.status):
-            self._tag(stored.key, job.status, job_id)
+        if (tagged, tags.get(STATE_TAG)) != (job.job_id, job.status):
+            self._tag(stored.key, job.status, job.job_id)
             if job.state.is_final:
-                self.deliver(account_id, job_id)
+                self.deliver(job.account_id, job.job_id)
         return DropEnd.ALREADY_KNOWN
 
     def _job(self, job_id: JobId, account_id: AccountId) -> Job | None:

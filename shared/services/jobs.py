@@ -266,12 +266,15 @@ class Jobs:
     def _in_drop_folder(self, job: Job) -> list[StoredObject]:
         """The job's answers in the drop folder, by the id they bear; and the recording unless it is another job's now.
 
-        What bears no id goes with the recording. That is last: a deletion that dies half-way finds the rest by it.
+        A recording that was dropped again after the job was deleted is to be transcribed anew. What bears no id goes
+        with the recording. That is last: a deletion that dies half-way finds the rest by it.
         """
         if job.drop_key is None:
             return []
         recording = self._ports.bucket.find_one(job.drop_key)
         is_ours = recording is not None and is_job_of(job.job_id, recording.key, recording.etag)
+        if is_ours and recording is not None and (deleted_at := rules.deleted_at(job)) is not None:
+            is_ours = recording.modified_at <= deleted_at
         if is_ours and (retry := self._ports.store.get(retry_id(job.job_id))) is not None:
             is_ours = retry.state is JobState.DELETED  # else the retry's results are to come beside it
         names = [name for name in drop_names(job.drop_key) if name != job.drop_key]

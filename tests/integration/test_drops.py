@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -305,7 +306,7 @@ def test_the_options_decide_how_long_a_drop_is_kept(drops: Drops, ingest_service
     assert timedelta(days=1) < job.expires_at - job.created_at <= timedelta(days=2)
 
 
-def test_a_deleted_transcription_stays_deleted_however_late_a_message_comes(
+def test_a_deleted_transcription_stays_deleted_and_is_made_anew_when_its_recording_is_dropped_again(
     drops: Drops, ingest_services: Services, services: Services, funded: Customer
 ) -> None:
     key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
@@ -317,11 +318,19 @@ def test_a_deleted_transcription_stays_deleted_however_late_a_message_comes(
 
     assert drops.deliver(funded.account_id, job.job_id) is False
     assert _take(drops, key) is DropEnd.IGNORED  # the recording in the folder went too
+    time.sleep(1)  # S3 tells the second in which an object was put
     _put(ingest_services, key, wav(1))
-    assert _take(drops, key) is DropEnd.ALREADY_KNOWN
-    assert ingest_services.upload_bucket.tags(key)["audiototext-state"] == "deleted"
+    assert _take(drops, key) is DropEnd.LATER
     assert services.bucket.find(f"audio/{funded.account_id}/") == []
     assert funded.balance() == charged
+
+    deleted = ingest_services.jobs.look_up(job.job_id)
+    assert deleted is not None
+    assert ingest_services.jobs.expire(deleted) == "forgotten"
+    assert _keys(ingest_services, key) == {key}
+    assert _take(drops, key) is DropEnd.SUBMITTED
+    assert _finish(ingest_services, job.job_id) is RunEnd.COMPLETED
+    assert funded.balance().available_millicredits < charged.available_millicredits
 
 
 def test_the_results_of_a_failed_drop_that_is_tried_again_land_like_those_of_the_first(
