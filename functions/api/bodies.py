@@ -36,6 +36,12 @@ class Body:
                 message = f"Unknown field {quote(self._place + name)}. Use {', '.join(names)}."
                 raise InvalidRequest(message, field=self._place + name[:MAX_NAME_CHARS])
 
+    def some(self, *names: str) -> None:
+        """Raise InvalidRequest when there is any other field, or none at all."""
+        self.only(*names)
+        if not self._values:
+            raise InvalidRequest(f"Nothing to change. Send {', '.join(names[:-1])} or {names[-1]}.")
+
     def text(self, name: str, *, default: str | None = None, most: int | None = None) -> str:
         """A text of at most so many characters, required where there is no ``default``."""
         value = self._values.get(name)

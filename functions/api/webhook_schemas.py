@@ -43,7 +43,7 @@ class EndpointCreate(Described):
 class EndpointUpdate(Described):
     """What is to change; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"enabled": False}})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1, "example": {"enabled": False}})
     url: str | None = Field(default=None, max_length=2048)
     events: list[EventType] | None = Field(default=None, min_length=1)
     description: str | None = Field(default=None, max_length=MAX_DESCRIPTION_CHARS)

@@ -171,6 +171,12 @@ def test_a_field_that_is_missing_is_called_missing(sender: Sender, route: str) -
     assert refusal(sender.send(route, left)) == (message, field)
 
 
+@pytest.mark.parametrize("body", [{}, b""])
+def test_a_change_of_nothing_says_what_can_be_changed(sender: Sender, body: Any) -> None:
+    message = "Nothing to change. Send url, events, description or enabled."
+    assert refusal(sender.send("PATCH /webhooks/{endpoint}/", body)) == (message, None)
+
+
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("POST /webhooks/", {"url": 1}, "url"),
     ("POST /webhooks/", {"events": ["x"]}, "events"),

@@ -92,7 +92,7 @@ def update_endpoint(
 ) -> JSONResponse:
     """Change its address, its events or its description; disable it, or enable it again."""
     endpoint = _own(services.endpoints, principal, endpoint_id)
-    body.only("url", "events", "description", "enabled")
+    body.some("url", "events", "description", "enabled")
     url = body.optional_text("url")
     if url is not None:
         url = _check_url(url, allow_loopback=services.settings.allow_loopback_webhooks)
