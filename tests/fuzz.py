@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 READY_SECONDS = 120
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
 def main() -> int:
@@ -49,7 +50,7 @@ def _wait(ready: Path, stack: subprocess.Popen[bytes]) -> dict[str, str]:
 def _fuzz(stack: dict[str, str], examples: str) -> int:
     base = stack["base_url"].rstrip("/")
     command = [
-        str(Path(sys.executable).with_name("schemathesis")),
+        *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG)),
         *("run", f"{base}/openapi.json", "--url", base),
         *("--header", f"Authorization: Bearer {stack['api_key']}"),
         *("--checks", "all", "--exclude-checks", "positive_data_acceptance"),

@@ -26,7 +26,7 @@ PAGE_PARAMETERS: list[dict[str, Any]] = [
         "name": "cursor",
         "in": "query",
         "required": False,
-        "schema": {"type": "string", "maxLength": 1000},
+        "schema": {"type": "string"},
         "description": "`next_cursor` of the page before.",
     },
 ]
