@@ -135,6 +135,9 @@ class ProcessPool:
                     return
                 worker = _start(self._settings)
                 self._processes.append(worker)
+            elif not worker.process.is_alive():
+                self._bury(worker, waiting)  # it had nothing to do: its end is nobody's try
+                continue
             worker.task = waiting.popleft()
             worker.task.tries += 1
             worker.task.done_seconds = 0.0

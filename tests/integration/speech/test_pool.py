@@ -116,6 +116,21 @@ def test_a_process_that_is_killed_costs_its_chunk_a_try_and_nobody_a_word(
     assert all(result.passages for result in results)
 
 
+def test_processes_that_died_while_nobody_asked_for_them_cost_nobody_a_try(recording: Recording) -> None:
+    pool = ProcessPool(SETTINGS, 2)
+    pool._processes = [real_start(SETTINGS), real_start(SETTINGS)]
+    for worker in pool._processes:
+        worker.process.kill()
+        worker.process.join()
+
+    try:
+        choice = pool.choose_language(recording, (), TranscriptionOptions(), lambda _: None)
+    finally:
+        pool.close()
+
+    assert choice.language == "en"
+
+
 def test_a_process_that_hangs_is_noticed_and_its_chunk_is_done_by_another(
     pool: ProcessPool, engines: ChunkEngines, recording: Recording, speech: tuple[Span, ...]
 ) -> None:
