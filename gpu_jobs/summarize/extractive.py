@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpu_jobs.summarize import MAX_TOPIC_CHARS, MAX_TOPICS, TalkNotes
-from shared.domain.scripts import ends_sentence, join_texts
+from shared.domain.scripts import ends_sentence, is_spaceless, join_texts
 from shared.domain.transcripts import Segment, Summary
 
 ENGINE = "extractive:lexrank+yake"
@@ -22,6 +22,7 @@ WEIGHT = 0.002
 """Seconds of work for a second of talk, roughly."""
 
 MIN_SENTENCE_WORDS, MAX_SENTENCE_WORDS = 5, 60
+SPACELESS_LETTERS_OF_A_WORD = 3  # roughly: two in Chinese and Japanese, four in Thai
 MAX_SENTENCES_AT_ONCE = 1_000
 """The ranking is quadratic; longer talks are ranked in parts, then the best of each part together."""
 
@@ -73,7 +74,7 @@ def topics_of(text: str, language: str) -> tuple[str, ...]:
 def _sentences(segments: Sequence[Segment]) -> list[str]:
     """Sentences that say something; if all are short, all of them."""
     texts = _whole(segments)
-    long_enough = [text for text in texts if len(text.split()) >= MIN_SENTENCE_WORDS]
+    long_enough = [text for text in texts if _words_in(text) >= MIN_SENTENCE_WORDS]
     return list(dict.fromkeys(long_enough or texts))
 
 
@@ -89,12 +90,16 @@ def _whole(segments: Sequence[Segment]) -> list[str]:
         if not text:
             continue
         goes_on = before is not None and before.speaker_id == segment.speaker_id and not ends_sentence(texts[-1])
-        if goes_on and len(texts[-1].split()) + len(text.split()) <= MAX_SENTENCE_WORDS:
+        if goes_on and _words_in(texts[-1]) + _words_in(text) <= MAX_SENTENCE_WORDS:
             texts[-1] = join_texts([texts[-1], text])
         else:
             texts.append(text)
         before = segment
     return texts
+
+
+def _words_in(text: str) -> int:
+    return len(text.split()) + sum(map(is_spaceless, text)) // SPACELESS_LETTERS_OF_A_WORD
 
 
 def _best(sentences: list[str], wanted: int) -> list[str]:

@@ -117,3 +117,13 @@ def test_words_without_any_full_stop_are_no_sentence_of_an_hour() -> None:
 
     assert summary is not None
     assert all(len(part.split()) <= 60 for part in summary.text.split(" … "))
+
+
+def test_a_talk_without_spaces_or_full_stops_is_not_its_own_summary() -> None:
+    said = "今天我们讨论这个项目的进展然后再看看下一步要怎么做"
+    segments = [Segment(start_seconds=i, end_seconds=i + 1, text=f"{said}{i}") for i in range(600)]
+
+    summary = summarize(segments, "zh")
+
+    assert summary is not None
+    assert 0 < len(summary.text) < 1_500
