@@ -28,6 +28,10 @@ MIN_APART_SHARE = 0.85
 MIN_SHARE, MIN_SECONDS = 0.03, 1.0
 """Of the speech, that each channel must have: a crackle on the other one is nobody."""
 
+RISE_DB = 3.0
+"""A voice is this much louder while its channel is ahead than while the other is. Hiss beside a voice that a gate cuts
+to nothing between words is not (measured: 0.0 dB; voices of calls 4 dB and more, be they soft and heard on both)."""
+
 QUIET_DB = 25.0
 """This far below its usual level a voice is not heard as talking at the same time as the other."""
 
@@ -77,6 +81,10 @@ def turns_by_channel(levels: Levels | None, speech: Sequence[Span]) -> tuple[Tur
     enough = max(MIN_SECONDS * FRAMES_PER_SECOND, MIN_SHARE * total)
     counts = [int(mask.sum()) for mask in own]
     if min(counts) < enough or sum(counts) < MIN_APART_SHARE * total:
+        return None
+    sides = zip(loudness, own, own[::-1], strict=True)
+    rises = [np.median(level[mine]) - np.median(level[theirs]) for level, mine, theirs in sides]
+    if min(rises) < RISE_DB:
         return None
     found = []
     for channel, mask in enumerate(own):

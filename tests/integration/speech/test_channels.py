@@ -16,7 +16,7 @@ from gpu_jobs.speech import find_speech
 from shared.domain.options import TranscriptionOptions
 from shared.domain.transcripts import Transcript, Turn
 from tests import sounds
-from tests.data.recordings import BECKETT
+from tests.data.recordings import BECKETT, TWO_CITIES
 
 Sound = npt.NDArray[np.float32]
 SPAN = 3.0  # somebody else speaks every three seconds
@@ -83,6 +83,21 @@ def test_channels_that_do_not_separate_are_left_to_the_engine(in_turn: Sound, vo
     assert turns(decoded(in_turn[0], tmp_path, layout="mono")) is None
     assert turns(decoded(voice, tmp_path, layout="5.1")) is None
     assert turns_by_channel(decoded(in_turn, tmp_path).levels, ()) is None
+
+
+def gated(voice: Sound) -> Sound:
+    """Nothing at all between words: what a microphone's gate, or a program that removes noise, leaves."""
+    frames = voice[: len(voice) // 160 * 160].reshape(-1, 160)
+    loud = np.sqrt(np.mean(frames**2, axis=1)) > 0.01
+    is_open = np.convolve(loud, np.ones(5), "same") > 0
+    return np.asarray(frames * is_open[:, np.newaxis], np.float32).reshape(-1)
+
+
+def test_the_hiss_of_the_other_channel_is_nobody(tmp_path: Path) -> None:
+    voice = gated(np.asarray(decode_recording(TWO_CITIES).samples))
+    hiss = np.random.default_rng(1).normal(0, 0.001, len(voice)).astype(np.float32)
+
+    assert turns(decoded(np.stack([voice, hiss]), tmp_path)) is None
 
 
 class NoDiarizer:
