@@ -81,17 +81,19 @@ def second_look(recording: Recording, turns: tuple[Turn, ...]) -> tuple[Turn, ..
     clean = [index for index, turn in enumerate(turns) if _is_clean(turn, turns, index)]
     if len({turns[index].speaker_id for index in clean}) < 2:
         return turns
-    features = {index: _features(recording, turns[index]) for index in clean}
-    voices = {index: _Voice(_Moments.of(c), _Moments.of(p)) for index, (c, p) in features.items()}
     speakers: dict[str, _Voice] = {}
-    for index, voice in voices.items():
-        speaker = turns[index].speaker_id
+    doubtful: dict[int, tuple[Array, Array]] = {}  # all the features of ten hours would be half a gigabyte
+    for index in clean:
+        features, speaker = _features(recording, _beginning(turns[index], MAX_HEARD_SECONDS)), turns[index].speaker_id
+        voice = _voice(*features)
         speakers[speaker] = speakers[speaker].plus(voice) if speaker in speakers else voice
+        if _may_be_swallowed(turns, index):
+            doubtful[index] = features
     result = list(turns)
-    for index, (cepstra, pitch) in features.items():
-        if _may_be_swallowed(turns, index) and len(cepstra):
+    for index, (cepstra, pitch) in doubtful.items():
+        if len(cepstra):
             own = turns[index].speaker_id
-            others = speakers | {own: speakers[own].plus(voices[index], sign=-1.0)}
+            others = speakers | {own: speakers[own].plus(_voice(cepstra, pitch), sign=-1.0)}
             result[index] = replace(turns[index], speaker_id=_likeliest(cepstra, pitch, own, others))
     return tuple(result)
 
@@ -134,11 +136,19 @@ def _heard(recording: Recording, turns: Sequence[Turn], speaker: str) -> Array:
     seconds = 0.0
     own = (turn for turn in turns if turn.speaker_id == speaker)
     for turn in sorted(own, key=lambda turn: turn.start_seconds - turn.end_seconds):
-        found.append(_features(recording, replace(turn, end_seconds=min(turn.end_seconds, turn.start_seconds + 10)))[0])
+        found.append(_features(recording, _beginning(turn, 10.0))[0])
         seconds += turn.end_seconds - turn.start_seconds
         if seconds > MAX_HEARD_SECONDS:
             break
     return np.concatenate(found)
+
+
+def _beginning(turn: Turn, seconds: float) -> Turn:
+    return replace(turn, end_seconds=min(turn.end_seconds, turn.start_seconds + seconds))
+
+
+def _voice(cepstra: Array, pitch: Array) -> _Voice:
+    return _Voice(_Moments.of(cepstra), _Moments.of(pitch))
 
 
 def _talking_seconds(turns: Sequence[Turn], speaker: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from gpu_jobs.audio import Recording, decode_recording
 from gpu_jobs.diarize.voices import at_most, second_look
 from shared.domain.transcripts import Turn
+from tests import sounds
 from tests.data.recordings import ENDGAME, ENDGAME_LINES, NAGG, NELL
 
 # When each line of ENDGAME_LINES is spoken, in seconds.
@@ -75,6 +77,22 @@ def test_turns_too_short_to_have_a_sound_are_taken_for_whoever_says_most(
 
     assert [turn.speaker_id for turn in at_most(endgame, (short, other, long), 1)] == ["c", "c", "c"]
     assert [turn.speaker_id for turn in at_most(endgame, (short, other, long), 2)] == ["c", "b", "c"]
+
+
+def test_a_turn_of_minutes_needs_no_more_memory_than_one_of_a_minute() -> None:
+    recording = Recording(samples=sounds.noise(240.0))
+    turns = (
+        Turn(start_seconds=0.0, end_seconds=5.0, speaker_id="a"),
+        Turn(start_seconds=5.0, end_seconds=240.0, speaker_id="b"),
+    )
+
+    tracemalloc.start()
+    try:
+        assert second_look(recording, turns) == turns
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 300_000_000
 
 
 def test_no_turns_are_no_turns(endgame: Recording) -> None:
