@@ -160,12 +160,14 @@ class _Stretches:
 
 def _without_weak_runs(sentence: Sequence[_Voiced]) -> list[Word]:
     runs = _split(sentence, lambda a, b: a.word.speaker_id != b.word.speaker_id)
+    weak = [len(run) <= WEAK_RUN_WORDS and all(voiced.share < CLEAR_SHARE for voiced in run) for run in runs]
     words: list[Word] = []
     for index, run in enumerate(runs):
-        neighbours = runs[max(0, index - 1) : index] + runs[index + 1 : index + 2]
+        around = [at for at in (index - 1, index + 1) if 0 <= at < len(runs)]
+        neighbours = [runs[at] for at in around]
         voices = {neighbour[0].word.speaker_id for neighbour in neighbours}
-        is_weak = len(run) <= WEAK_RUN_WORDS and all(voiced.share < CLEAR_SHARE for voiced in run)
-        if is_weak and len(voices) == 1:
+        # Beside words as doubtful it stays: two that each go with the other would change places.
+        if weak[index] and len(voices) == 1 and not all(weak[at] for at in around):
             words += [replace(voiced.word, speaker_id=neighbours[0][0].word.speaker_id) for voiced in run]
         else:
             words += [voiced.word for voiced in run]

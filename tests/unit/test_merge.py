@@ -79,6 +79,19 @@ def test_a_yes_with_a_turn_of_its_own_keeps_its_speaker_inside_a_sentence() -> N
     assert said_by([spoken("so then yes we went")], turns) == [("A", "so then"), ("B", "yes"), ("A", "we went")]
 
 
+@pytest.mark.parametrize("each", [0.5, 0.25])
+def test_two_words_on_the_edges_of_two_turns_do_not_change_places(each: float) -> None:
+    turns = [turn("A", 0.0, 0.4 * each), turn("B", 1.6 * each, 4.0)]  # less than half of either word
+
+    assert said_by([spoken("really yes", each=each)], turns) == [("A", "really"), ("B", "yes")]
+
+
+def test_words_around_an_edge_stay_though_no_turn_covers_them() -> None:
+    turns = [turn("A", 0.0, 1.5), turn("B", 1.7, 1.9), turn("A", 2.1, 2.3)]
+
+    assert said_by([spoken("so then we went home")], turns) == [("A", "so then we went home")]
+
+
 def test_a_word_between_turns_goes_to_the_nearer_one() -> None:
     words = assign_speakers(
         spoken("well").words + spoken("right.", 4.0).words, [turn("A", 0.6, 2.0), turn("B", 3.9, 5.0)]
