@@ -21,6 +21,7 @@ import numpy.typing as npt
 from gpu_jobs.channels import LevelMeter, Levels
 from gpu_jobs.chunks import Window
 from gpu_jobs.memory import memory_lid
+from gpu_jobs.timeline import Timeline
 from shared.domain.errors import JobFailure
 from shared.domain.media import MIN_BYTES_PER_SECOND
 
@@ -36,6 +37,7 @@ CONTAINER_FORMATS = (
     "mp3,mpeg,mpegts,mpegvideo,mxf,ogg,rm,tta,voc,w64,wav,wv"
 )
 
+AV_TIME_BASE = 1_000_000  # FFmpeg's: a container's own times are in microseconds
 MIXED_SAMPLES = SAMPLE_RATE_HZ // 2  # are resampled and mixed at a time, however short the file's own frames are
 CANCELLED = 0.05
 """A mix quieter than this share of its loudest channel has cancelled itself out."""
@@ -143,11 +145,13 @@ class _Decoder:
             stream = container.streams.best("audio")
             if stream is None:
                 raise _without_audio(container)
-            declared_seconds = float(container.duration or 0) / 1_000_000  # FFmpeg's AV_TIME_BASE is in microseconds
+            declared_seconds = float(container.duration or 0) / AV_TIME_BASE
+            timeline = Timeline(begins_seconds=(container.start_time or 0) / AV_TIME_BASE, lasts_seconds=0.0)
             if declared_seconds <= self._path.stat().st_size / MIN_BYTES_PER_SECOND:  # else it lies: count
                 self._check_length(declared_seconds)
+                timeline.lasts_seconds = declared_seconds
             count = 0
-            for block in _readable(_to_mono(self._frames(container, stream), self.meter)):
+            for block in _readable(_to_mono(self._frames(container, stream), self.meter, timeline)):
                 count += len(block)
                 self._check_length(count / SAMPLE_RATE_HZ)
                 yield block
@@ -236,8 +240,8 @@ def _readable(blocks: Iterator[Samples]) -> Iterator[Samples]:
         raise JobFailure("audio_unreadable", UNREADABLE.format(why="Its sound is of an unusual kind.")) from error
 
 
-def _to_mono(frames: Iterator[Any], meter: LevelMeter) -> Iterator[Samples]:
-    """Resample, listen to the channels, and mix.
+def _to_mono(frames: Iterator[Any], meter: LevelMeter, timeline: Timeline) -> Iterator[Samples]:
+    """Resample, listen to the channels, mix, and fill gaps with silence.
 
     Some streams change rate or layout half-way: each stretch gets its own resampler.
     """
@@ -247,18 +251,30 @@ def _to_mono(frames: Iterator[Any], meter: LevelMeter) -> Iterator[Samples]:
     for decoded in frames:
         if decoded.sample_rate < MIN_SAMPLE_RATE_HZ:
             raise ValueError("no rate for speech")
+        gap_samples = round(timeline.gap_before(decoded) * SAMPLE_RATE_HZ)
         frame = decoded if decoded.layout.nb_channels <= MAX_RESAMPLER_CHANNELS else _mixed_first(decoded)
         frame_shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if resampler is None or frame_shape != shape:
-            if resampler is not None:
-                yield from (_mixed(last, meter) for last in resampler.resample(None))
+        if resampler is None or gap_samples or frame_shape != shape:
+            yield from _rest_of(resampler, meter)
+            yield from _silence(gap_samples, meter)
             # Interleaved: of eight planes and more PyAV reads one that is not there.
             resampler = av.AudioResampler(format="flt", rate=SAMPLE_RATE_HZ, frame_size=MIXED_SAMPLES)
             shape = frame_shape
         frame.pts = None  # broken timestamps must not reach the resampler
         yield from (_mixed(resampled, meter) for resampled in resampler.resample(frame))
+    yield from _rest_of(resampler, meter)
+
+
+def _rest_of(resampler: Any, meter: LevelMeter) -> Iterator[Samples]:
     if resampler is not None:
         yield from (_mixed(last, meter) for last in resampler.resample(None))
+
+
+def _silence(samples: int, meter: LevelMeter) -> Iterator[Samples]:
+    for first in range(0, samples, MIXED_SAMPLES):
+        block = np.zeros(min(MIXED_SAMPLES, samples - first), np.float32)
+        meter.hear(np.stack([block, block]))
+        yield block
 
 
 def _mixed_first(frame: Any) -> Any:

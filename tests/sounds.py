@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,29 @@ def write_audio(
         stream: Any = container.add_stream(codec, rate=rate, layout=layout)
         if sound.size:
             _encode_audio(container, stream, np.atleast_2d(sound), rate)
+    return path
+
+
+def write_parts(path: Path, parts: dict[float, Sound], *, rate: int = 16_000, video_seconds: float = 0.0) -> Path:
+    """Sounds that begin at these seconds, two channels each, and nothing at all in the file between them."""
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("mpeg4", rate=10) if video_seconds else None
+        audio: Any = container.add_stream("pcm_s16le", rate=rate, layout="stereo")
+        if video:
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+            for _ in range(round(video_seconds * 10)):
+                picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 128, np.uint8), format="rgb24")
+                container.mux(video.encode(picture))
+            container.mux(video.encode(None))
+        for start, sound in parts.items():
+            for at in range(0, sound.shape[-1], 1_000):
+                piece = np.broadcast_to(sound, (2, sound.shape[-1]))[:, at : at + 1_000]
+                frame = av.AudioFrame.from_ndarray(
+                    (piece.T * 32_767).astype(np.int16).reshape(1, -1), format="s16", layout="stereo"
+                )
+                frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), round(start * rate) + at
+                container.mux(audio.encode(frame))
+        container.mux(audio.encode(None))
     return path
 
 

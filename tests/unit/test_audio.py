@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from gpu_jobs.audio import AudioLimits, decode_recording
+from gpu_jobs.audio import AudioLimits, Recording, decode_recording
 from shared.domain.errors import JobFailure
 from tests import sounds
 from tests.damage import DAMAGES, Damage
@@ -123,6 +123,37 @@ def test_an_mp4_cut_after_its_index_keeps_what_is_there_and_warns(tmp_path: Path
 
     assert 3.0 < recording.duration_seconds < 17.0
     assert any("only" in warning for warning in recording.warnings)
+
+
+def sounding_seconds(recording: Recording) -> list[float]:
+    """Where sound begins and ends."""
+    blocks = np.asarray(recording.samples)[: len(recording.samples) // 160 * 160].reshape(-1, 160)
+    is_loud = np.abs(blocks).max(axis=1) > 0.1
+    return [float(at) / 100 for at in np.flatnonzero(np.diff(is_loud, prepend=False, append=False))]
+
+
+def test_what_was_left_out_of_a_call_is_silence_so_that_times_are_the_player_s(tmp_path: Path) -> None:
+    path = sounds.write_parts(tmp_path / "a.mkv", {0.0: sounds.tone(2.0), 7.0: sounds.tone(1.0)})
+
+    recording = decode_recording(path)
+
+    assert recording.duration_seconds == pytest.approx(8.0, abs=0.01)
+    assert sounding_seconds(recording) == pytest.approx([0.0, 2.0, 7.0, 8.0], abs=0.02)
+    assert recording.levels is not None
+    assert recording.levels.shape[1] == pytest.approx(800, abs=1)
+    assert recording.warnings == ()
+
+
+def test_sound_that_begins_after_the_pictures_keeps_its_time(tmp_path: Path) -> None:
+    path = sounds.write_parts(tmp_path / "a.mkv", {1.5: sounds.tone(2.0)}, video_seconds=4.0)
+
+    assert sounding_seconds(decode_recording(path)) == pytest.approx([1.5, 3.5], abs=0.02)
+
+
+def test_a_wild_time_makes_no_recording_longer_than_its_bytes_can_be(tmp_path: Path) -> None:
+    parts = {0.0: sounds.tone(2.0), 100_000.0: sounds.tone(1.0)}
+
+    assert decode_recording(sounds.write_parts(tmp_path / "a.mkv", parts)).duration_seconds == pytest.approx(3.0)
 
 
 def test_a_damaged_middle_is_skipped_with_a_warning(tmp_path: Path) -> None:
