@@ -21,7 +21,7 @@ import numpy.typing as npt
 from gpu_jobs.channels import LevelMeter, Levels
 from gpu_jobs.chunks import Window
 from gpu_jobs.memory import memory_lid
-from gpu_jobs.timeline import Timeline
+from gpu_jobs.timeline import AV_TIME_BASE, Timeline
 from shared.domain.errors import JobFailure
 from shared.domain.media import MIN_BYTES_PER_SECOND
 
@@ -37,7 +37,6 @@ CONTAINER_FORMATS = (
     "mp3,mpeg,mpegts,mpegvideo,mxf,ogg,rm,tta,voc,w64,wav,wv"
 )
 
-AV_TIME_BASE = 1_000_000  # FFmpeg's: a container's own times are in microseconds
 MIXED_SAMPLES = SAMPLE_RATE_HZ // 2  # are resampled and mixed at a time, however short the file's own frames are
 CANCELLED = 0.05
 """A mix quieter than this share of its loudest channel has cancelled itself out."""
@@ -146,10 +145,10 @@ class _Decoder:
             if stream is None:
                 raise _without_audio(container)
             declared_seconds = float(container.duration or 0) / AV_TIME_BASE
-            timeline = Timeline(begins_seconds=(container.start_time or 0) / AV_TIME_BASE, lasts_seconds=0.0)
-            if declared_seconds <= self._path.stat().st_size / MIN_BYTES_PER_SECOND:  # else it lies: count
+            is_believed = declared_seconds <= self._path.stat().st_size / MIN_BYTES_PER_SECOND  # else it lies: count
+            if is_believed:
                 self._check_length(declared_seconds)
-                timeline.lasts_seconds = declared_seconds
+            timeline = Timeline.of(container, declared_seconds if is_believed else 0.0)
             count = 0
             for block in _readable(_to_mono(self._frames(container, stream), self.meter, timeline)):
                 count += len(block)

@@ -62,11 +62,13 @@ def write_audio(
     return path
 
 
-def write_parts(path: Path, parts: dict[float, Sound], *, rate: int = 16_000, video_seconds: float = 0.0) -> Path:
+def write_parts(
+    path: Path, parts: dict[float, Sound], *, rate: int = 16_000, codec: str = "pcm_s16le", video_seconds: float = 0.0
+) -> Path:
     """Sounds that begin at these seconds, two channels each, and nothing at all in the file between them."""
     with av.open(str(path), "w") as container:
         video: Any = container.add_stream("mpeg4", rate=10) if video_seconds else None
-        audio: Any = container.add_stream("pcm_s16le", rate=rate, layout="stereo")
+        audio: Any = container.add_stream(codec, rate=rate, layout="stereo")
         if video:
             video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
             for _ in range(round(video_seconds * 10)):

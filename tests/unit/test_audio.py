@@ -156,6 +156,14 @@ def test_a_wild_time_makes_no_recording_longer_than_its_bytes_can_be(tmp_path: P
     assert decode_recording(sounds.write_parts(tmp_path / "a.mkv", parts)).duration_seconds == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize(("starts", "lasts"), [(5.0, 7.0), (1_000.0, 4.0)])
+def test_a_broadcast_whose_times_begin_anew_has_no_silence_there(tmp_path: Path, starts: float, lasts: float) -> None:
+    tone = sounds.tone(2.0, 48_000)
+    path = sounds.write_parts(tmp_path / "a.ts", {0.0: tone, starts: tone}, rate=48_000, codec="mp2")
+
+    assert decode_recording(path).duration_seconds == pytest.approx(lasts, abs=0.1)
+
+
 def test_a_damaged_middle_is_skipped_with_a_warning(tmp_path: Path) -> None:
     path = sounds.write_audio(tmp_path / "a.flac", sounds.noise(10.0), codec="flac")
     damaged = bytearray(path.read_bytes())
