@@ -15,6 +15,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from gpu_jobs.summarize import MAX_TOPIC_CHARS, MAX_TOPICS, TalkNotes
+from shared.domain.graphemes import clean
 from shared.domain.transcripts import Segment, Summary
 
 MAX_PART_BYTES = 24_000
@@ -112,7 +113,7 @@ def read_answer(text: str) -> dict[str, Any]:
             values, _ = json.JSONDecoder().raw_decode(text, start)
         except (ValueError, RecursionError):
             values = None
-        if isinstance(values, dict) and isinstance(values.get("summary"), str) and values["summary"].strip():
+        if isinstance(values, dict) and _clean(values.get("summary"), MAX_SUMMARY_CHARS):
             return _checked(values)
         start = text.find("{", start + 1)
     raise SummaryFailed("the answer holds no summary")
@@ -176,17 +177,17 @@ def _shortened(text: str, max_bytes: int) -> str:
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:
     topics, speakers = values.get("topics"), values.get("speakers")
-    named = speakers.items() if isinstance(speakers, dict) else ()
+    named = speakers if isinstance(speakers, dict) else {}
+    said = (_clean(topic, MAX_TOPIC_CHARS) for topic in (topics if isinstance(topics, list) else ()))
+    labels = {str(who): _clean(name, MAX_LABEL_CHARS) for who, name in named.items()}
     return {
         "summary": _clean(values["summary"], MAX_SUMMARY_CHARS),
-        "topics": [_clean(t, MAX_TOPIC_CHARS) for t in topics if isinstance(t, str) and t.strip()][:MAX_TOPICS]
-        if isinstance(topics, list)
-        else [],
-        "speakers": {
-            str(who): _clean(name, MAX_LABEL_CHARS) for who, name in named if isinstance(name, str) and name.strip()
-        },
+        "topics": [topic for topic in said if topic][:MAX_TOPICS],
+        "speakers": {who: label for who, label in labels.items() if label},
     }
 
 
-def _clean(text: str, max_chars: int) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:max_chars]
+def _clean(text: object, max_chars: int) -> str:
+    """One line of text; "" for what is none, or has no letter in it."""
+    line = clean(text)[:max_chars] if isinstance(text, str) else ""
+    return line if any(map(str.isalnum, line)) else ""

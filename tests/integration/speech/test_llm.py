@@ -134,7 +134,26 @@ def test_nonsense_is_asked_for_again_and_then_given_up(server: Server, bad: Any)
 def test_json_is_found_inside_chatter_and_cleaned() -> None:
     text = 'Sure! ```json\n{"summary": " A\\u0000b\\n c ", "topics": ["x", 3, ""], "speakers": ["?"]}\n``` Bye'
 
-    assert read_answer(text) == {"summary": "A b c", "topics": ["x"], "speakers": {}}
+    assert read_answer(text) == {"summary": "Ab c", "topics": ["x"], "speakers": {}}
+
+
+def test_letters_that_are_joined_or_kept_apart_by_what_cannot_be_seen_stay_so() -> None:
+    persian, family = "می\u200cخواهند", "\U0001f468\u200d\U0001f469\u200d\U0001f467"  # noqa: RUF001 - Persian
+
+    answer = read_answer(
+        json.dumps({"summary": f"{persian} {family}", "topics": [persian], "speakers": {"A": persian}})
+    )
+
+    assert answer == {"summary": f"{persian} {family}", "topics": [persian], "speakers": {"A": persian}}
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\x07", "…", "### ```"])
+def test_a_summary_that_says_nothing_is_none(text: str) -> None:
+    with pytest.raises(SummaryFailed):
+        read_answer(json.dumps(GOOD | {"summary": text}))
+
+    answer = read_answer(json.dumps(GOOD | {"topics": [text, "boats"], "speakers": {"A": text}}))
+    assert (answer["topics"], answer["speakers"]) == (["boats"], {})
 
 
 def test_a_failed_summary_never_costs_the_transcript(server: Server) -> None:
