@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 GRID_HZ = 16_000
@@ -30,6 +30,10 @@ class Span:
     def duration_seconds(self) -> float:
         """Its length in seconds."""
         return self.end_seconds - self.start_seconds
+
+
+Group = Sequence[Span]
+"""The speech of one window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +112,16 @@ def plan_chunks(
     """Chunks of about ``target_seconds``, cut at the longest silence within a quarter of it; () for no speech.
 
     ``speech`` is sorted and disjoint, ``rules`` are the engine's own: chunks end where its windows end, so never inside
-    speech unless speech goes on without a silence for longer than a window.
+    speech unless speech goes on without a silence for longer than a window. Where the windows would be others without
+    what comes after them, no chunk ends: it ends later then.
     """
-    windows = plan_windows(speech, duration_seconds, replace(rules, padding_seconds=0.0))
+    windows = _groups(_no_longer_than(speech, rules.max_seconds), rules)
     cuts: list[float] = []
     first = 0
     while first < len(windows):
-        last = _last_of_chunk(windows, first, target_seconds)
+        last = _last_of_chunk(windows, first, rules, target_seconds)
         if last + 1 < len(windows):
-            middle = (windows[last].end_seconds + windows[last + 1].start_seconds) / 2
+            middle = (windows[last][-1].end_seconds + windows[last + 1][0].start_seconds) / 2
             cuts.append(round(middle * GRID_HZ) / GRID_HZ)
         first = last + 1
     edges = [0.0, *cuts, duration_seconds] if windows else []
@@ -134,16 +139,23 @@ def speech_within(speech: Sequence[Span], span: Span) -> tuple[Span, ...]:
     return tuple(inside)
 
 
-def _last_of_chunk(windows: Sequence[Window], first: int, target_seconds: float) -> int:
+def _last_of_chunk(windows: Sequence[Group], first: int, rules: WindowRules, target_seconds: float) -> int:
     """Index of the last window of the chunk that begins at ``first``."""
-    start = windows[first].start_seconds
-    if windows[-1].end_seconds - start <= target_seconds * (1 + REACH):
+    start = windows[first][0].start_seconds
+    lengths = [window[-1].end_seconds - start for window in windows]
+    if lengths[-1] <= target_seconds * (1 + REACH):
         return len(windows) - 1
-    late = [i for i in range(first, len(windows) - 1) if windows[i].end_seconds - start >= target_seconds * (1 - REACH)]
-    near = [i for i in late if windows[i].end_seconds - start <= target_seconds * (1 + REACH)] or late[:1]
+    late = [i for i in range(first, len(windows) - 1) if lengths[i] >= target_seconds * (1 - REACH)]
+    near = [i for i in late if lengths[i] <= target_seconds * (1 + REACH)] or late[:1]
     if not near:
         return len(windows) - 1
-    return max(near, key=lambda i: (windows[i + 1].start_seconds - windows[i].end_seconds, -i))
+    near.sort(key=lambda i: (windows[i][-1].end_seconds - windows[i + 1][0].start_seconds, i))
+    return next((i for i in [*near, *late] if _stay(windows[first : i + 1], rules)), near[0])
+
+
+def _stay(windows: Sequence[Group], rules: WindowRules) -> bool:
+    """True where they are the same without what comes after them: the last two may fit into one."""
+    return _groups([piece for window in windows for piece in window], rules) == windows
 
 
 def plan_windows(speech: Sequence[Span], duration_seconds: float, rules: WindowRules) -> tuple[Window, ...]:
@@ -153,14 +165,18 @@ def plan_windows(speech: Sequence[Span], duration_seconds: float, rules: WindowR
     silence in its last part (``full_share``), and where there is none as late as it can. ``speech`` is sorted and
     disjoint.
     """
-    pieces = _no_longer_than(speech, rules.max_seconds)
-    groups: list[Sequence[Span]] = []
+    return _padded(_groups(_no_longer_than(speech, rules.max_seconds), rules), duration_seconds, rules)
+
+
+def _groups(pieces: Sequence[Span], rules: WindowRules) -> list[Group]:
+    """The pieces of each window."""
+    groups: list[Group] = []
     first = 0
     while first < len(pieces):
         last = _last_of_window(pieces, first, rules)
         groups.append(pieces[first : last + 1])
         first = last + 1
-    return _padded(groups, duration_seconds, rules)
+    return groups
 
 
 def _no_longer_than(speech: Sequence[Span], max_seconds: float) -> list[Span]:
@@ -196,7 +212,7 @@ def _silence_after(pieces: Sequence[Span], index: int) -> float:
     return pieces[index + 1].start_seconds - pieces[index].end_seconds
 
 
-def _padded(groups: Sequence[Sequence[Span]], duration_seconds: float, rules: WindowRules) -> tuple[Window, ...]:
+def _padded(groups: Sequence[Group], duration_seconds: float, rules: WindowRules) -> tuple[Window, ...]:
     windows: list[Window] = []
     for index, group in enumerate(groups):
         floor, ceiling = 0.0, duration_seconds

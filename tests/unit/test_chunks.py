@@ -214,6 +214,16 @@ def test_a_worker_hears_the_same_windows_as_if_there_were_no_chunks(
     speech: list[Span], target: float, rules: WindowRules
 ) -> None:
     speech = [span for span in speech if span.duration_seconds <= 15.0]
+    check_windows_stay(speech, rules, target)
+
+
+def test_no_chunk_ends_where_its_last_two_windows_would_be_one_without_the_next() -> None:
+    speech = spans((0, 14), (14.3, 28.3), (28.6, 36), (36.3, 44.5), (45, 50), (50.4, 64.4), (64.7, 78.7), (79, 93))
+
+    check_windows_stay(speech, WindowRules(max_seconds=15.0), 60.0)
+
+
+def check_windows_stay(speech: list[Span], rules: WindowRules, target: float) -> None:
     duration = (speech[-1].end_seconds if speech else 0.0) + 1.0
 
     found = []
