@@ -136,7 +136,7 @@ def transcribe_recording(
         progress.finish("transcribing")
         turns = speakers_work.turns()
     segments, speakers = name_speakers(cut_segments(spoken.passages, turns), turns or ())
-    warnings = [*recording.warnings, *spoken.warnings, *doubts_about_number(options, turns)]
+    warnings = [*recording.warnings, *spoken.warnings, *doubts_about_number(options, turns, speakers)]
     summary = None
     if options.summary:
         notes = _sum_up(segments, spoken.language, crew, progress, clock)

@@ -37,7 +37,7 @@ def with_turns(
         engines=replace(base.engines, diarizer=engine),
         warnings=(
             *(warning for warning in base.warnings if not warning.startswith(NUMBER_DOUBT)),
-            *doubts_about_number(options, turns),
+            *doubts_about_number(options, turns, speakers),
         ),
         compute_seconds=dict(compute_seconds),
         plan=None,

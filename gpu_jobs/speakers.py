@@ -15,7 +15,7 @@ from gpu_jobs.diarize import SpeakerCount
 from gpu_jobs.progress import Progress, wait_for
 from gpu_jobs.stopwatch import Stopwatch
 from shared.domain.options import TranscriptionOptions
-from shared.domain.transcripts import Turn
+from shared.domain.transcripts import Speaker, Turn
 
 NUMBER_DOUBT = "The speaker engine could tell "
 """How every warning about the number of speakers begins."""
@@ -91,9 +91,14 @@ class SpeakerSearch:
         return turns
 
 
-def doubts_about_number(options: TranscriptionOptions, turns: Sequence[Turn] | None) -> list[str]:
-    """A warning where the engine found another number of speakers than the customer knows there are."""
-    found = len({turn.speaker_id for turn in turns or ()})
+def doubts_about_number(
+    options: TranscriptionOptions, turns: Sequence[Turn] | None, speakers: Sequence[Speaker]
+) -> list[str]:
+    """A warning where the engine found another number of speakers than the customer knows there are.
+
+    Where it found nobody, whoever said the words is one of the ``speakers`` all the same.
+    """
+    found = len({turn.speaker_id for turn in turns or ()}) or len(speakers)
     least = options.num_speakers or options.min_speakers or 0
     most = options.num_speakers or options.max_speakers or found
     if not found or least <= found <= most:

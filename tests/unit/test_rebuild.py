@@ -18,7 +18,7 @@ TALK = Transcript(
 
 
 def found_again(base: Transcript, voices: int, **asked: Any) -> Transcript:
-    length = base.duration_seconds / voices
+    length = base.duration_seconds / max(voices, 1)
     turns = [
         Turn(start_seconds=n * length, end_seconds=(n + 1) * length, speaker_id=f"SPEAKER_{n:02d}")
         for n in range(voices)
@@ -36,6 +36,14 @@ def test_speakers_found_again_in_another_number_than_asked_for_are_doubted() -> 
     assert found_again(TALK, 3, max_speakers=1).warnings == (
         "The speaker engine could tell 3 voices apart, not the 1 asked for.",
     )
+
+
+def test_words_of_nobody_that_was_found_are_one_voice_s() -> None:
+    assert found_again(TALK, 0, num_speakers=5).warnings == (
+        "The speaker engine could tell 1 voice apart, not the 5 asked for.",
+    )
+    assert found_again(TALK, 0, num_speakers=1).warnings == ()
+    assert found_again(replace(TALK, segments=()), 0, num_speakers=5).warnings == ()
 
 
 def test_a_doubt_about_the_number_goes_with_the_speakers_it_was_about() -> None:
