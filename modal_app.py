@@ -49,7 +49,7 @@ def _image(base: modal.Image, requirements: str, settings: dict[str, str], *more
     return image.add_local_python_source("gpu_jobs", "shared", *more, ignore=["**/__pycache__/**"])
 
 
-WHISPER = {"ENGINE": "faster-whisper", "MODELS_DIR": WEIGHTS_DIR, "COMPUTE_DEVICE": "cpu"}
+WHISPER = {"ENGINE": "faster-whisper", "MODELS_DIR": WEIGHTS_DIR, "COMPUTE_DEVICE": "job-machine"}
 CUDA = {"DEVICE": "cuda", "COMPUTE_TYPE": "float16", "PYANNOTE_MODEL": f"{WEIGHTS_DIR}/{SPEAKER_MODEL}"}
 job_image = _image(cpu_base, "worker.txt sites.txt", WHISPER)
 whisper_image = _image(cuda_base, "worker.txt", WHISPER | CUDA)

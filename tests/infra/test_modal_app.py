@@ -15,6 +15,7 @@ import pytest
 
 from gpu_jobs.planner import GPUS
 from gpu_jobs.weights import WEIGHTS
+from infra.admin.cost import read_inputs
 from infra.deploy.stages import CEILINGS
 from shared.adapters.modal_runner import FUNCTION
 from tests.infra.repository import ROOT
@@ -86,6 +87,17 @@ def test_the_planner_reckons_with_the_first_choices(modal_app: ModuleType, funct
 
     assert (words, speakers) == (modal_app.PLANNED_GPU, modal_app.SPEAKERS_GPU)
     assert {words, speakers} <= set(GPUS)
+
+
+def test_a_receipt_counts_the_whole_machine_of_run_job(modal_app: ModuleType) -> None:
+    written = arguments()["run_job"]
+    prices = read_inputs()
+
+    cores = ast.literal_eval(written["cpu"]) * prices.gpu_dollars_per_second["cpu"]
+    memory = ast.literal_eval(written["memory"]) / 1024 * prices.value("price", "modal_gib_second")
+
+    device = modal_app.WHISPER["COMPUTE_DEVICE"]
+    assert prices.gpu_dollars_per_second[device] == pytest.approx(cores + memory)
 
 
 def test_what_works_on_a_job_is_tried_again_and_ends_within_a_day(functions: dict[str, Any]) -> None:
