@@ -96,6 +96,10 @@ class Endpoint:
         """True when this event goes here."""
         return self.is_enabled and event in self.events
 
+    def is_tried_with(self, event: EventType) -> bool:
+        """True while this event, if it is on its way here, is sent."""
+        return self.is_tried and event in self.events
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointWish:

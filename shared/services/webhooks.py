@@ -122,13 +122,15 @@ class Webhooks:
         """
         self._ports.queue.send({"delivery_id": delivery_id, "announced_at": self._ports.now().isoformat()})
 
-    def _deliveries_of(self, job: Job) -> Iterator[Delivery]:
+    def _deliveries_of(
+        self, job: Job, goes_to: Callable[[Endpoint, EventType], bool] = Endpoint.wants
+    ) -> Iterator[Delivery]:
         event_type = EventType(f"transcription.{job.status}")
         receivers: list[tuple[health.EndpointId, str | None]] = []
         if job.webhook_url is not None:
             receivers.append((JOB_ENDPOINT_ID, job.webhook_url))
         endpoints = self._ports.endpoints.of_account(job.account_id)
-        receivers += [(endpoint.endpoint_id, None) for endpoint in endpoints if endpoint.wants(event_type)]
+        receivers += [(endpoint.endpoint_id, None) for endpoint in endpoints if goes_to(endpoint, event_type)]
         message_id, now = rules.webhook_id(job), self._ports.now()
         for endpoint_id, url in receivers:
             yield Delivery(
@@ -229,9 +231,10 @@ class Webhooks:
         """The contract's GET result, or where it can be fetched when it is large; None when the job is gone."""
         if delivery.payload is not None:
             return delivery.payload.encode()
-        assert delivery.job_id is not None  # only test messages have none, and they have a payload
+        job = self._job_of(delivery)
+        if job is None:
+            return None
         try:
-            job = self._jobs.get(delivery.job_id, delivery.account_id)
             view = self._results.view(job, segments=False)
         except NotFound:
             return None
@@ -268,15 +271,30 @@ class Webhooks:
 
     def _let_go(self, delivery: Delivery) -> None:
         """Delete a job with a retention of 0 days once everybody has its result."""
+        job = self._job_of(delivery)
+        if job is None or not job.delete_when_delivered or job.drop_key is not None:
+            return  # a drop's results go to the folder, too, in their own time; it keeps its day
+        if self._is_with_everybody(job):
+            self._jobs.let_go(job)
+
+    def _is_with_everybody(self, job: Job) -> bool:
+        """True when all have the job's result, and it is not on its way to an endpoint disabled for failing either."""
+        get = self._ports.deliveries.get
+        wanted = [get(each.delivery_id) for each in self._deliveries_of(job)]
+        if not all(each is not None and each.state is DeliveryState.DELIVERED for each in wanted):
+            return False
+        tried = [get(each.delivery_id) for each in self._deliveries_of(job, Endpoint.is_tried_with)]
+        return not any(each is not None and each.state is DeliveryState.PENDING for each in tried)
+
+    def _job_of(self, delivery: Delivery) -> Job | None:
+        """The job whose end is told; None when there is none, it is gone, or it was made again under its id since."""
         if delivery.job_id is None:
-            return
-        with contextlib.suppress(NotFound):
+            return None
+        try:
             job = self._jobs.get(delivery.job_id, delivery.account_id)
-            if not job.delete_when_delivered or job.drop_key is not None:
-                return  # a drop's results go to the folder, too, in their own time; it keeps its day
-            found = [self._ports.deliveries.get(each.delivery_id) for each in self._deliveries_of(job)]
-            if all(each is not None and each.state is DeliveryState.DELIVERED for each in found):
-                self._jobs.let_go(job)
+        except NotFound:
+            return None
+        return job if rules.webhook_id(job) == delivery.message_id else None
 
     def _next(self, delivery: Delivery, attempt: Attempt, verdict: Verdict) -> Delivery:
         match verdict:

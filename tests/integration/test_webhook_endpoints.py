@@ -18,8 +18,9 @@ from fastapi.testclient import TestClient
 from functions import deliver, runtime
 from shared.adapters.dynamodb.deliveries import DeliveryQuery
 from shared.bootstrap import Services
+from shared.domain import job_rules as rules
 from shared.domain.deliveries import Delivery, DeliveryId
-from shared.domain.endpoints import EndpointWish
+from shared.domain.endpoints import DisabledReason, EndpointWish
 from shared.domain.errors import Conflict
 from shared.domain.jobs import Job, JobState
 from shared.domain.transcripts import Segment, Transcript
@@ -360,6 +361,75 @@ def test_deliveries_of_a_deleted_job_stop(subscriber: Subscriber) -> None:
     assert len(subscriber.receiver.received) == 1
     shown = subscriber.deliveries(made)
     assert [each["state"] for each in shown] == ["dropped"]
+
+
+@pytest.mark.parametrize("state", [JobState.RUNNING, JobState.COMPLETED])
+@pytest.mark.parametrize("replayed", [False, True])
+def test_deliveries_of_a_job_that_was_deleted_and_made_again_say_nothing_of_the_new_one(
+    subscriber: Subscriber, state: JobState, replayed: bool
+) -> None:
+    subscriber.add()
+    subscriber.receiver.status = 500
+    webhooks, jobs = subscriber.services.webhooks, subscriber.services.jobs._ports.store
+    job = subscriber.finish()
+    subscriber.run_deliveries()
+    (delivery,) = webhooks._deliveries_of(job)
+    assert len(subscriber.receiver.received) == 1
+    jobs.delete(job)
+    outcome = job.outcome if state.is_final else None
+    jobs.replace(
+        replace(job, state=state, outcome=outcome, created_at=datetime.now(UTC) + timedelta(hours=2), revision=0)
+    )
+
+    delivery_id = delivery.delivery_id
+    if replayed:
+        delivery_id = subscriber.call("POST", f"webhook-deliveries/{delivery_id}/replay/").json()["id"]
+    _make_due(subscriber, delivery_id)
+    assert webhooks.attempt(delivery_id) is None
+
+    assert len(subscriber.receiver.received) == 1
+    assert subscriber.get(f"webhook-deliveries/{delivery_id}/")["state"] == "dropped"
+
+
+def test_the_message_of_a_delivery_may_come_again_when_its_job_has_been_made_again(subscriber: Subscriber) -> None:
+    subscriber.add()
+    webhooks, jobs = subscriber.services.webhooks, subscriber.services.jobs._ports.store
+    job = subscriber.finish()
+    subscriber.run_deliveries()
+    (delivery,) = webhooks._deliveries_of(job)
+    jobs.delete(job)
+    again = replace(job, state=JobState.QUEUED, outcome=None, created_at=datetime.now(UTC) + timedelta(hours=2))
+    again = jobs.replace(replace(again, delete_when_delivered=True, revision=0))
+
+    assert webhooks.attempt(delivery.delivery_id) is None
+
+    assert jobs.get(job.job_id) == again
+
+
+def test_a_job_kept_for_no_days_waits_for_an_endpoint_that_failures_disabled_meanwhile(subscriber: Subscriber) -> None:
+    made = subscriber.add()
+    webhooks, jobs = subscriber.services.webhooks, subscriber.services.jobs._ports.store
+    subscriber.receiver.status = 503
+    job = put_job(subscriber.services, subscriber.customer.account_id, webhook_url=subscriber.receiver.url)
+    job = jobs.replace(rules.published(replace(job, delete_when_delivered=True)))
+    own, to_endpoint = webhooks._deliveries_of(job)
+    subscriber.publish(job)
+    subscriber.run_deliveries()
+    store = subscriber.services.endpoints._ports.endpoints
+    endpoint = subscriber.services.endpoints.get(subscriber.customer.account_id, made["id"])
+    store.replace(replace(endpoint, disabled_reason=DisabledReason.FAILING))
+
+    subscriber.receiver.status = 200
+    _make_due(subscriber, own.delivery_id)
+    assert webhooks.attempt(own.delivery_id) is None
+    assert jobs.get(job.job_id) == job, "its result is still on its way to the endpoint"
+
+    _make_due(subscriber, to_endpoint.delivery_id)
+    assert webhooks.attempt(to_endpoint.delivery_id) is None
+    assert [each["state"] for each in subscriber.deliveries(made)] == ["delivered"]
+    left = jobs.get(job.job_id)
+    assert left is not None
+    assert left.expires_at < job.expires_at
 
 
 class LosesAnswers:
