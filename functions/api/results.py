@@ -43,7 +43,7 @@ def job_response(request: Request, results: Results, job: Job, *, segments: bool
     headers = {"Vary": "Accept-Encoding"}
     if job.state.is_final:
         # Weak: the same words, whether compressed or not.
-        headers["ETag"] = f'W/"{job.revision}-{RENDERING}-{int(segments)}"'
+        headers["ETag"] = f'W/"{job.version}-{RENDERING}-{int(segments)}"'
         headers["Cache-Control"] = "private, no-cache"
         if matches(request, headers["ETag"]):
             return Response(status_code=304, headers=headers)

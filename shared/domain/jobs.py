@@ -171,6 +171,11 @@ class Job:
         return "drop" if self.drop_key is not None else "upload"
 
     @property
+    def version(self) -> str:
+        """Names the job as it stands, and no job that is made again under its id once it was deleted."""
+        return f"{int(self.created_at.timestamp())}-{self.revision}"
+
+    @property
     def owns_recording(self) -> bool:
         """False where the recording is another job's, which this one only listens to."""
         return self.reused_from is None and self.rerun is None

@@ -98,10 +98,10 @@ def check_completed(job: Job) -> None:
 
 
 def etag_of(job: Job, request: ExportRequest) -> str:
-    """Names the bytes of a file: the same job at the same revision always makes the same ones."""
+    """Names the bytes of a file: the same version of a job always makes the same ones."""
     style = request.style
     shape = f"{style.max_columns}-{style.max_lines}-{style.columns_per_second:g}"
-    return f"{job.revision}-{RENDERING}-{request.format.value}-{shape}"
+    return f"{job.version}-{RENDERING}-{request.format.value}-{shape}"
 
 
 def content_disposition(filename: str, extension: str) -> str:

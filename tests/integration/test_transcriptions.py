@@ -40,6 +40,22 @@ def test_a_finished_job_is_not_sent_twice_to_who_has_it(
     assert other.status_code == 200
 
 
+@pytest.mark.parametrize("what", ["", "export/?format=txt"])
+def test_who_has_a_deleted_job_is_sent_the_one_made_again_under_its_id(
+    api: TestClient, services: Services, customer: Customer, what: str
+) -> None:
+    job = put_job(services, customer.account_id)
+    first = _get(api, customer, f"{job.job_id}/{what}")
+    store(services).delete(job)
+    made_again = replace(job, created_at=datetime.now(UTC) + timedelta(hours=2), revision=0)
+    assert store(services).replace(made_again).revision == job.revision
+
+    second = _get(api, customer, f"{job.job_id}/{what}", **{"If-None-Match": first.headers["ETag"]})
+
+    assert second.status_code == 200
+    assert second.headers["ETag"] != first.headers["ETag"]
+
+
 def test_a_running_job_says_when_to_ask_again_and_has_no_etag(
     api: TestClient, services: Services, customer: Customer
 ) -> None:
