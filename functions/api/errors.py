@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 
 from shared.adapters.dynamodb.transactions import TooMuchContention
 from shared.domain import errors
+from shared.services.holds import TOO_BUSY
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +128,5 @@ def _allowed_methods(request: Request) -> str:
 
 
 async def _on_contention(request: Request, _error: Exception) -> JSONResponse:
-    """Too many submits of one account at the same moment: nothing was stored, and a second later it works."""
-    busy = errors.RateLimited("Too many requests of this account at once; nothing was stored.", retry_after_seconds=1)
-    return await _on_request_error(request, busy)
+    """Too many changes of one account at the same moment: nothing was stored, and a second later it works."""
+    return await _on_request_error(request, errors.RateLimited(TOO_BUSY, retry_after_seconds=1))

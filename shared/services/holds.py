@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from shared.adapters.dynamodb.credits import AlreadyPosted
 from shared.adapters.dynamodb.jobs import WRITE_NAME as JOB_WRITE
 from shared.adapters.dynamodb.jobs import JobMoved, JobStore
 from shared.adapters.dynamodb.requests import RequestStore
-from shared.adapters.dynamodb.transactions import Refused, Write
+from shared.adapters.dynamodb.transactions import Refused, TooMuchContention, Write
 from shared.adapters.dynamodb.usage import WRITE_NAME as USAGE_WRITE
 from shared.adapters.dynamodb.usage import UsageStore, committed
 from shared.adapters.failures import AWS_FAILURES
@@ -18,11 +19,13 @@ from shared.domain import credits as ledger
 from shared.domain import job_keys
 from shared.domain import job_rules as rules
 from shared.domain.credits import Balance, LedgerChange, Overdrawn, Posting
-from shared.domain.errors import SpendLimitReached
+from shared.domain.errors import RateLimited, SpendLimitReached
 from shared.domain.jobs import Job, JobState, Outcome
 from shared.domain.limits import seconds_until_tomorrow
 from shared.services.credits import Credits, Pacer
 from shared.services.requests import check_claim
+
+TOO_BUSY = "Too many requests of this account at once; nothing was stored. Try again in a second."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,8 @@ class Holds:
 
         Raises InsufficientCredits, SpendLimitReached, RateLimited or ClaimLost with nothing written.
         """
-        return self._hold(job, amount_millicredits, pacer=pacer, also=also)
+        with _refused_when_busy():
+            return self._hold(job, amount_millicredits, pacer=pacer, also=also)
 
     def extend(self, job: Job, amount_millicredits: int) -> Job:
         """Hold more for a job at work; the job as stored.
@@ -62,7 +66,8 @@ class Holds:
 
         The job as stored. Raises RateLimited, ClaimLost or JobMoved with nothing written.
         """
-        self._post(job, None, (*also, self.usage.reuse(job)), pacer)
+        with _refused_when_busy():
+            self._post(job, None, (*also, self.usage.reuse(job)), pacer)
         return rules.stored(job)
 
     def check_daily_limit(self, job: Job, amount_millicredits: int) -> None:
@@ -122,6 +127,15 @@ class Holds:
             spent_millicredits=spent_millicredits,
             retry_after_seconds=seconds_until_tomorrow(self.now()),
         )
+
+
+@contextlib.contextmanager
+def _refused_when_busy() -> Iterator[None]:
+    """A submission that others of the account were in the way of is refused like any other, and leaves nothing."""
+    try:
+        yield
+    except TooMuchContention as error:
+        raise RateLimited(TOO_BUSY, retry_after_seconds=1) from error
 
 
 def _resolution(job: Job, outcome: Outcome) -> Callable[[Balance], LedgerChange]:
