@@ -28,7 +28,7 @@ from shared.domain.drops import (
 )
 from shared.domain.errors import InvalidRequest, NotFound, RateLimited, RequestError
 from shared.domain.exports import ExportFormat
-from shared.domain.ids import AccountId, JobId, KeyId
+from shared.domain.ids import AccountId, JobId, KeyId, retry_id
 from shared.domain.job_keys import recording_key
 from shared.domain.jobs import Job, JobState
 from shared.domain.json_objects import read_object
@@ -94,7 +94,7 @@ class Drops:
         if stored is None or drop.kind is DropKind.TOO_LONG:
             return self._leave(drop, stored)
         job_id = drop_job_id(stored.key, stored.etag)
-        job = self._ports.jobs.look_up(job_id)
+        job = self._job_of(job_id)
         if job is not None:
             return self._known(stored, job)
         options = self._options(drop)
@@ -173,13 +173,24 @@ class Drops:
             return DropEnd.LATER
         tags = self._ports.uploads.tags(stored.key)
         tagged = tags.get(JOB_TAG, "")
-        if is_job_of(tagged, stored.key, stored.etag) and tagged != job.job_id:
+        if is_retry_of(tagged, job.job_id):
             return DropEnd.ALREADY_KNOWN  # a retry's tags stay
         if (tagged, tags.get(STATE_TAG)) != (job.job_id, job.status):
             self._tag(stored.key, job.status, job.job_id)
             if job.state.is_final:
                 self.deliver(job.account_id, job.job_id)
         return DropEnd.ALREADY_KNOWN
+
+    def _job_of(self, first_id: JobId) -> Job | None:
+        """The first job of these bytes or, where it has failed or is gone, the retry that has not, if there is one."""
+        first = job = self._ports.jobs.look_up(first_id)
+        job_id = first_id
+        while job is None or job.state in {JobState.FAILED, JobState.DELETED}:
+            job_id = retry_id(job_id)
+            job = self._ports.jobs.look_up(job_id)
+            if job is None:
+                return first
+        return job
 
     def _job(self, job_id: JobId, account_id: AccountId) -> Job | None:
         try:

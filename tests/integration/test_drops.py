@@ -575,3 +575,32 @@ def test_deleting_a_failed_transcription_leaves_the_recording_to_its_retry(
 
     api.delete(f"/api/v1/transcribe/{retried}/", headers=funded.headers)
     assert _keys(ingest_services, key) == set()
+
+
+@pytest.mark.parametrize("first_is", ["there", "deleted", "forgotten"])
+def test_a_recording_put_there_again_after_its_retry_succeeded_is_the_retry_s(
+    first_is: str, api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+    _take(drops, key)
+    failed = _job_of(ingest_services, funded, key)
+    ingest_services.jobs.fail(failed, JobFailure("engine_failed", "It broke."))
+    drops.deliver(funded.account_id, failed.job_id)
+    retried = api.post(f"/api/v1/transcribe/{failed.job_id}/retry/", headers=funded.headers).json()["id"]
+    assert _finish(ingest_services, retried) is RunEnd.COMPLETED
+    assert drops.deliver(funded.account_id, JobId(retried))
+    if first_is != "there":
+        api.delete(f"/api/v1/transcribe/{failed.job_id}/", headers=funded.headers)
+    if first_is == "forgotten":
+        deleted = ingest_services.jobs.look_up(failed.job_id)
+        assert deleted is not None
+        assert ingest_services.jobs.expire(deleted) == "forgotten"
+    paid = funded.balance()
+
+    _put(ingest_services, key, wav(1))  # which takes the tags away
+    assert _take(drops, key) is DropEnd.ALREADY_KNOWN
+
+    tags = ingest_services.upload_bucket.tags(key)
+    assert (tags["audiototext-state"], tags["audiototext-job"]) == ("completed", retried)
+    assert f"{key}.error.json" not in _keys(ingest_services, key)
+    assert funded.balance() == paid
