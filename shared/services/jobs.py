@@ -18,7 +18,7 @@ from shared.adapters.sqs import Queue
 from shared.domain import job_keys
 from shared.domain import job_rules as rules
 from shared.domain.amounts import format_credits
-from shared.domain.drops import JOB_TAG, drop_names, is_job_of
+from shared.domain.drops import JOB_TAG, drop_names, is_job_of, is_retry_of
 from shared.domain.errors import InsufficientCredits, JobFailure, NotFound, SpendLimitReached, Stale
 from shared.domain.ids import AccountId, AttemptId, JobId, retry_id
 from shared.domain.job_rules import Beat
@@ -275,13 +275,27 @@ class Jobs:
         is_ours = recording is not None and is_job_of(job.job_id, recording.key, recording.etag)
         if is_ours and recording is not None and (deleted_at := rules.deleted_at(job)) is not None:
             is_ours = recording.modified_at <= deleted_at
-        if is_ours and (retry := self._ports.store.get(retry_id(job.job_id))) is not None:
-            is_ours = retry.state is JobState.DELETED  # else the retry's results are to come beside it
+        is_ours = is_ours and not self._has_retry(job.job_id, job.drop_key)
         names = [name for name in drop_names(job.drop_key) if name != job.drop_key]
         beside = [found for name in names if (found := self._ports.bucket.find_one(name))]
         owners = {job.job_id, ""} if is_ours else {job.job_id}
         ours = [found for found in beside if self._owner(found.key) in owners]
         return [*ours, recording] if is_ours and recording is not None else ours
+
+    def _has_retry(self, job_id: JobId, recording_key: str) -> bool:
+        """True while there is a retry of the job, or a retry's: its results are to come beside the recording.
+
+        Where those in between are forgotten, the recording's tag leads on: it names the last that has ended.
+        """
+        last = JobId(self._owner(recording_key))
+        later = [last, retry_id(last)] if is_retry_of(last, job_id) else []
+        for first in (retry_id(job_id), *later):
+            retry = self._ports.store.get(first)
+            while retry is not None and retry.state is JobState.DELETED:
+                retry = self._ports.store.get(retry_id(retry.job_id))
+            if retry is not None:
+                return True
+        return False
 
     def _owner(self, key: str) -> str:
         """The job that an object of the drop folder comes from; empty where it bears none."""

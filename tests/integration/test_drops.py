@@ -604,3 +604,31 @@ def test_a_recording_put_there_again_after_its_retry_succeeded_is_the_retry_s(
     assert (tags["audiototext-state"], tags["audiototext-job"]) == ("completed", retried)
     assert f"{key}.error.json" not in _keys(ingest_services, key)
     assert funded.balance() == paid
+
+
+@pytest.mark.parametrize("second_is", ["deleted", "forgotten"])
+def test_deleting_what_failed_leaves_the_recording_to_the_retry_of_the_retry(
+    second_is: str, api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+    _take(drops, key)
+    job_ids: list[JobId] = [_job_of(ingest_services, funded, key).job_id]
+    for _ in range(2):
+        failed = ingest_services.jobs.get(job_ids[-1], funded.account_id)
+        ingest_services.jobs.fail(failed, JobFailure("engine_failed", "It broke."))
+        assert drops.deliver(funded.account_id, failed.job_id)
+        job_ids.append(api.post(f"/api/v1/transcribe/{failed.job_id}/retry/", headers=funded.headers).json()["id"])
+    first, second, third = job_ids
+
+    api.delete(f"/api/v1/transcribe/{second}/", headers=funded.headers)
+    if second_is == "forgotten":
+        deleted = ingest_services.jobs.look_up(second)
+        assert deleted is not None
+        assert ingest_services.jobs.expire(deleted) == "forgotten"
+    api.delete(f"/api/v1/transcribe/{first}/", headers=funded.headers)
+
+    assert key in _keys(ingest_services, key)
+    assert _finish(ingest_services, third) is RunEnd.COMPLETED
+    assert drops.deliver(funded.account_id, third)
+    api.delete(f"/api/v1/transcribe/{third}/", headers=funded.headers)
+    assert _keys(ingest_services, key) == set()
