@@ -243,7 +243,7 @@ class Jobs:
                 return "nothing"
             self.remove_objects(job)
             return "deleted"
-        self.remove_objects(job)
+        self.remove_objects(job, again=True)
         self._ports.store.delete(job)
         return "forgotten"
 
@@ -255,15 +255,15 @@ class Jobs:
         with contextlib.suppress(JobMoved):
             self._ports.store.replace(rules.let_go(job, self._ports.now()))
 
-    def remove_objects(self, job: Job) -> list[StoredObject]:
-        """Delete everything of the job in the bucket; what there was."""
+    def remove_objects(self, job: Job, *, again: bool = False) -> list[StoredObject]:
+        """Delete everything of the job in the bucket; what there was. ``again``: it was done when it was deleted."""
         found = [stored for prefix in job_keys.object_prefixes(job) for stored in self._ports.bucket.find(prefix)]
-        found += self._in_drop_folder(job)
+        found += self._in_drop_folder(job, again=again)
         for stored in found:
             self._ports.bucket.delete(stored.key)
         return found
 
-    def _in_drop_folder(self, job: Job) -> list[StoredObject]:
+    def _in_drop_folder(self, job: Job, *, again: bool) -> list[StoredObject]:
         """The job's answers in the drop folder, by the id they bear; and the recording unless it is another job's now.
 
         A recording that was dropped again after the job was deleted is to be transcribed anew. What bears no id goes
@@ -274,7 +274,9 @@ class Jobs:
         recording = self._ports.bucket.find_one(job.drop_key)
         is_ours = recording is not None and is_job_of(job.job_id, recording.key, recording.etag)
         if is_ours and recording is not None and (deleted_at := rules.deleted_at(job)) is not None:
-            is_ours = recording.modified_at <= deleted_at
+            # Of the second in which the job was deleted: at first what was there, later what was put there since.
+            second = deleted_at.replace(microsecond=0)
+            is_ours = recording.modified_at < second or (recording.modified_at == second and not again)
         is_ours = is_ours and not self._has_retry(job.job_id, job.drop_key)
         names = [name for name in drop_names(job.drop_key) if name != job.drop_key]
         beside = [found for name in names if (found := self._ports.bucket.find_one(name))]

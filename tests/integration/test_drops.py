@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,10 +24,12 @@ from shared.domain.accounts import Principal
 from shared.domain.drops import DropKind, drop_job_id, read_key
 from shared.domain.errors import JobFailure
 from shared.domain.ids import JobId, KeyId
+from shared.domain.job_rules import LAST_LOOK
 from shared.domain.jobs import Job
 from shared.domain.transcripts import Engines, Segment, Transcript
 from shared.services.drops import DropEnd, Drops
 from shared.services.submissions import submitted_answer
+from tests.finished_jobs import store
 from tests.integration.conftest import TEMPLATE, Cloud, Customer
 from tests.media import wav
 from tests.pipelines import Asked, StandIn, work_on
@@ -318,19 +319,26 @@ def test_a_deleted_transcription_stays_deleted_and_is_made_anew_when_its_recordi
 
     assert drops.deliver(funded.account_id, job.job_id) is False
     assert _take(drops, key) is DropEnd.IGNORED  # the recording in the folder went too
-    time.sleep(1)  # S3 tells the second in which an object was put
     _put(ingest_services, key, wav(1))
     assert _take(drops, key) is DropEnd.LATER
+    stored = services.bucket.find_one(key)
+    assert stored is not None
+    deleted = _deleted_at(ingest_services, job.job_id, stored.modified_at + timedelta(milliseconds=900))
     assert services.bucket.find(f"audio/{funded.account_id}/") == []
     assert funded.balance() == charged
 
-    deleted = ingest_services.jobs.look_up(job.job_id)
-    assert deleted is not None
     assert ingest_services.jobs.expire(deleted) == "forgotten"
     assert _keys(ingest_services, key) == {key}
     assert _take(drops, key) is DropEnd.SUBMITTED
     assert _finish(ingest_services, job.job_id) is RunEnd.COMPLETED
     assert funded.balance().available_millicredits < charged.available_millicredits
+
+
+def _deleted_at(services: Services, job_id: JobId, at: datetime) -> Job:
+    """The deleted job, as if it had been deleted at this moment."""
+    job = services.jobs.look_up(job_id)
+    assert job is not None
+    return store(services).replace(replace(job, sweep_at=at + LAST_LOOK))
 
 
 def test_the_results_of_a_failed_drop_that_is_tried_again_land_like_those_of_the_first(
