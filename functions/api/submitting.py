@@ -22,7 +22,7 @@ from shared.domain.accounts import Principal
 from shared.domain.amounts import to_credits
 from shared.domain.errors import NotFound, RequestError
 from shared.domain.idempotency import Answer
-from shared.domain.ids import JobId
+from shared.domain.ids import AccountId, JobId
 from shared.domain.jobs import Job
 from shared.services.submissions import Quote, Submission, Submitted, submitted_answer
 
@@ -118,7 +118,7 @@ def nothing_left_behind(services: Services, received: TranscriptionForm) -> Iter
     try:
         yield outcome
     except Exception as error:
-        if key is not None and (isinstance(error, RequestError) or _is_jobless(services, received)):
+        if key is not None and left_no_job(error, services, received.account_id, received.job_id):
             services.bucket.delete(key)
         raise
     taken = any(each is not None and each.job is not None and each.job.recording.key == key for each in outcome)
@@ -126,10 +126,12 @@ def nothing_left_behind(services: Services, received: TranscriptionForm) -> Iter
         services.bucket.delete(key)
 
 
-def _is_jobless(services: Services, received: TranscriptionForm) -> bool:
-    """True when no job was made, as far as can be told after a breakdown; else the bucket's lifecycle tidies up."""
+def left_no_job(error: Exception, services: Services, account_id: AccountId, job_id: JobId) -> bool:
+    """True when a submission that ended so made no job, as far as can be told; else the bucket's lifecycle tidies."""
+    if isinstance(error, RequestError):
+        return True
     try:
-        services.jobs.get(received.job_id, received.account_id)
+        services.jobs.get(job_id, account_id)
     except NotFound:
         return True
     except AWS_FAILURES:

@@ -7,9 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from fastapi.testclient import TestClient
 
 from gpu_jobs.run import RunEnd
+from shared.adapters.dynamodb.credits import LedgerStore
 from shared.bootstrap import Services
 from shared.domain import uploads as rules
 from shared.domain.ids import UploadId
@@ -309,6 +311,34 @@ def test_an_upload_whose_first_transcription_was_refused_is_taken_in_place_by_th
     job = services.jobs.get(_submit(api, funded, body).json()["id"], funded.account_id)
     assert job.recording.key == rules.upload_key(funded.account_id, UploadId(body["upload_id"]))
     assert services.upload_bucket.tags(job.recording.key) == dict([rules.USED_TAG])
+
+
+def test_an_upload_whose_transcription_broke_down_can_be_deleted_or_taken_by_the_next(
+    api: TestClient, services: Services, funded: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (_arrived(api, services, funded, silence(5)) for _ in range(2))
+    with monkeypatch.context() as broken:
+        broken.setattr(LedgerStore, "post", _unreachable)
+        assert [_submit(api, funded, body).status_code for body in (first, second)] == [500, 500]
+
+    assert api.delete(f"/api/v1/uploads/{first['upload_id']}/", headers=funded.headers).status_code == 204
+    job = services.jobs.get(_submit(api, funded, second).json()["id"], funded.account_id)
+    assert job.recording.key == rules.upload_key(funded.account_id, UploadId(second["upload_id"]))
+
+
+def test_an_upload_whose_transcription_was_made_before_the_breakdown_stays_its_own(
+    api: TestClient, services: Services, funded: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = _arrived(api, services, funded, silence(5))
+    with monkeypatch.context() as broken:
+        broken.setattr(services.jobs, "enqueue", _unreachable)
+        assert _submit(api, funded, body).status_code == 500
+
+    assert api.delete(f"/api/v1/uploads/{body['upload_id']}/", headers=funded.headers).status_code == 409
+
+
+def _unreachable(*_: Any, **__: Any) -> None:
+    raise EndpointConnectionError(endpoint_url="https://dynamodb")
 
 
 @pytest.mark.parametrize("body", [{}, {"upload_id": ""}, {"upload_id": 7.5}, {"upload_id": None}, {"upload_id": {}}])

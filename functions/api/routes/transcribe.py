@@ -20,6 +20,7 @@ from functions.api.submitting import (
     Caller,
     answered_before,
     jobs_path,
+    left_no_job,
     nothing_left_behind,
     submit,
     take_elsewhere,
@@ -137,18 +138,21 @@ def _create_from_upload(caller: Caller, texts: dict[str, list[str]]) -> JSONResp
             return answered
         copy_key = services.uploads.copy(stored, recording_key(account_id, job_id))
         submission = replace(submission, copy_key=copy_key)
-    return _submit_taken(caller, asked, submission, stored)
+    return _submit_taken(caller, asked, submission, stored, job_id)
 
 
-def _submit_taken(caller: Caller, asked: Asked, submission: Submission, stored: StoredObject) -> JSONResponse:
+def _submit_taken(
+    caller: Caller, asked: Asked, submission: Submission, stored: StoredObject, job_id: JobId
+) -> JSONResponse:
     """Submit an upload's recording, claimed or copied; where no job is made of it, that is undone."""
-    key = submission.copy_key or stored.key
+    services, key = caller.services, submission.copy_key or stored.key
     taken = take_elsewhere(caller, asked, submission)
     try:
         response, submitted = submit(caller, asked, taken, path=jobs_path(caller.request))
-    except RequestError:
-        caller.services.uploads.give_back(stored, key)
+    except Exception as error:
+        if left_no_job(error, services, caller.principal.account_id, job_id):
+            services.uploads.give_back(stored, key)
         raise
     if submitted is None or submitted.job is None or submitted.job.recording.key != key:
-        caller.services.uploads.give_back(stored, key)
+        services.uploads.give_back(stored, key)
     return response
