@@ -113,7 +113,7 @@ class Drops:
         stored = self._ports.uploads.find(key)
         if stored is None or not is_job_of(job_id, key, stored.etag):
             return False
-        if is_retry_of(self._ports.uploads.tags(key).get(JOB_TAG, ""), job_id):
+        if self._is_outdated(job, self._ports.uploads.tags(key).get(JOB_TAG, "")):
             return False  # told late, or again: what came of the retry stays
         if job.state is JobState.COMPLETED:
             for ending, format_ in FORMATS.items():
@@ -191,6 +191,13 @@ class Drops:
             if job is None:
                 return first
         return job
+
+    def _is_outdated(self, job: Job, tagged: str) -> bool:
+        """True where a retry of the job has ended, by the recording's tag, or stands: there may be no room for tags."""
+        if is_retry_of(tagged, job.job_id):
+            return True
+        newest = self._job_of(job.job_id)
+        return newest is not None and newest.job_id != job.job_id
 
     def _job(self, job_id: JobId, account_id: AccountId) -> Job | None:
         try:

@@ -371,6 +371,24 @@ def test_the_results_of_a_failed_drop_that_is_tried_again_land_like_those_of_the
     assert ingest_services.upload_bucket.tags(key) == tags
 
 
+def test_a_failure_told_twice_leaves_a_retry_s_results_alone_where_no_tag_of_ours_has_room(
+    api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
+) -> None:
+    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
+    ingest_services.upload_bucket.tag(key, {f"own-{number}": "1" for number in range(10)})
+    _take(drops, key)
+    failed = _job_of(ingest_services, funded, key)
+    ingest_services.jobs.fail(failed, JobFailure("engine_failed", "It broke."))
+    assert drops.deliver(funded.account_id, failed.job_id)
+    retried = api.post(f"/api/v1/transcribe/{failed.job_id}/retry/", headers=funded.headers).json()["id"]
+    assert _finish(ingest_services, retried) is RunEnd.COMPLETED
+    assert drops.deliver(funded.account_id, JobId(retried))
+
+    assert not drops.deliver(funded.account_id, failed.job_id)
+
+    assert f"{key}.error.json" not in _keys(ingest_services, key)
+
+
 def _unreadable(*_arguments: Any, **_named: Any) -> Transcript:
     raise JobFailure("audio_unreadable", "The file could not be read.")
 
