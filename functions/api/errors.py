@@ -96,7 +96,8 @@ async def _on_request_error(request: Request, error: Exception) -> JSONResponse:
     headers: dict[str, str] = {}
     if isinstance(error, errors.Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, errors.RateLimited | errors.SpendLimitReached | errors.RequestInProgress):
+    waits = errors.RateLimited | errors.SpendLimitReached | errors.RequestInProgress
+    if isinstance(error, waits) and error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, errors.RateLimited) and error.limit is not None:
         headers |= rate_limit_headers(limit=error.limit, remaining=0, reset_seconds=error.retry_after_seconds)

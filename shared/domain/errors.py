@@ -82,17 +82,31 @@ class InsufficientCredits(RequestError):
 
 
 class SpendLimitReached(RequestError):
-    """The key has spent (or set aside) what it may in one day. Amounts in milli-credits."""
+    """The key has spent (or set aside) what it may in one day, or one transcription costs more than that.
+
+    Amounts in milli-credits. ``spent_millicredits`` and ``retry_after_seconds`` are None where no day will do.
+    """
 
     code = "spend_limit_reached"
 
-    def __init__(self, *, limit_millicredits: int, spent_millicredits: int, retry_after_seconds: int) -> None:
-        limit, spent = format_credits(limit_millicredits), format_credits(spent_millicredits)
-        super().__init__(
-            f"This API key may spend {limit} credits a day and has {spent} in use or spent today (UTC). "
-            "Use a key with a higher limit, or wait for tomorrow (UTC)."
-        )
+    def __init__(
+        self,
+        *,
+        limit_millicredits: int,
+        required_millicredits: int,
+        spent_millicredits: int | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        limit, required = format_credits(limit_millicredits), format_credits(required_millicredits)
+        message = f"This transcription requires {required} credits, and this API key may spend {limit} a day. "
+        message += "Use a key with a higher limit."
+        if spent_millicredits is not None:
+            spent = format_credits(spent_millicredits)
+            message = f"This API key may spend {limit} credits a day and has {spent} in use or spent today (UTC). "
+            message += "Use a key with a higher limit, or wait for tomorrow (UTC)."
+        super().__init__(message)
         self.limit_millicredits = limit_millicredits
+        self.required_millicredits = required_millicredits
         self.spent_millicredits = spent_millicredits
         self.retry_after_seconds = retry_after_seconds
 

@@ -72,9 +72,9 @@ class Holds:
 
     def check_daily_limit(self, job: Job, amount_millicredits: int) -> None:
         """Raise SpendLimitReached for a hold that its key could not place on any day."""
-        limit = job.caps.daily_limit_millicredits
-        if limit is not None and amount_millicredits > limit:
-            raise self._limit_reached(limit, 0)
+        limit, required = job.caps.daily_limit_millicredits, job.hold.amount_millicredits + amount_millicredits
+        if limit is not None and required > limit:
+            raise SpendLimitReached(limit_millicredits=limit, required_millicredits=required)
 
     def _hold(
         self, job: Job, amount_millicredits: int, *, pacer: Pacer | None = None, also: tuple[Write, ...] = ()
@@ -108,7 +108,12 @@ class Holds:
             check_claim(error)
             limit = job.caps.daily_limit_millicredits
             if set(error.refused) <= {USAGE_WRITE, "balance"} and USAGE_WRITE in error.refused and limit is not None:
-                raise self._limit_reached(limit, committed(error.refused[USAGE_WRITE])) from error
+                raise SpendLimitReached(
+                    limit_millicredits=limit,
+                    required_millicredits=job.hold.amount_millicredits,
+                    spent_millicredits=committed(error.refused[USAGE_WRITE]),
+                    retry_after_seconds=seconds_until_tomorrow(self.now()),
+                ) from error
             self._check_stored(job, error)
         except (AlreadyPosted, Overdrawn) as error:
             self._check_stored(job, error)
@@ -120,13 +125,6 @@ class Holds:
         current = self.store.get(job.job_id)
         if current != rules.stored(job):
             raise JobMoved(current) from error
-
-    def _limit_reached(self, limit_millicredits: int, spent_millicredits: int) -> SpendLimitReached:
-        return SpendLimitReached(
-            limit_millicredits=limit_millicredits,
-            spent_millicredits=spent_millicredits,
-            retry_after_seconds=seconds_until_tomorrow(self.now()),
-        )
 
 
 @contextlib.contextmanager

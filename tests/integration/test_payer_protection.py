@@ -257,6 +257,10 @@ def test_more_than_a_key_may_spend_in_a_day_is_refused_before_anything_is_stored
         refused = submit(api, limited, seconds=181)
     assert (refused.status_code, refused.json()["error"]) == (429, "spend_limit_reached")
     assert calls == []
+    assert refused.json()["message"] == (
+        "This transcription requires 3.1 credits, and this API key may spend 3 a day. Use a key with a higher limit."
+    )
+    assert "Retry-After" not in refused.headers, "no day will do"
 
 
 def test_another_account_s_result_is_never_reused(api: TestClient, funded: Customer, cloud: Cloud) -> None:
