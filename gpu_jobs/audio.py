@@ -1,7 +1,5 @@
 """Any media file becomes one mono recording at 16 kHz, or a failure that tells the user what to do.
 
-The file is hostile until decoded. It is handed to FFmpeg's libraries as an open stream, with no protocol allowed and a
-fixed list of container formats: a playlist, a concat script or a reference to another file or host cannot be followed.
 Samples go to an unnamed temporary file that is mapped into memory: ten hours need no more of it than ten minutes.
 """
 
@@ -10,16 +8,16 @@ from __future__ import annotations
 import mmap
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gpu_jobs.channels import LevelMeter, Levels
 from gpu_jobs.chunks import Window
+from gpu_jobs.containers import UNREADABLE, audio_stream, opened
 from gpu_jobs.memory import memory_lid
 from gpu_jobs.timeline import AV_TIME_BASE, Timeline
 from shared.domain.errors import JobFailure
@@ -30,12 +28,6 @@ SAMPLE_RATE_HZ = 16_000
 
 Samples = npt.NDArray[np.float32]
 """Mono PCM at SAMPLE_RATE_HZ in [-1, 1], shape (samples,)."""
-
-# Containers that carry their own audio. Left out on purpose: hls, dash, concat, imf, sdp, rtsp, tee, lavfi and images.
-CONTAINER_FORMATS = (
-    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,gsm,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
-    "mp3,mpeg,mpegts,mpegvideo,mxf,ogg,rm,tta,voc,w64,wav,wv"
-)
 
 MIXED_SAMPLES = SAMPLE_RATE_HZ // 2  # are resampled and mixed at a time, however short the file's own frames are
 CANCELLED = 0.05
@@ -48,10 +40,6 @@ MIN_SAMPLE_RATE_HZ = 1_000
 """Nobody records speech so: at one sample a second, 40 KB would be resampled to half a day."""
 
 MAX_RESAMPLER_CHANNELS = 64  # libswresample's SWR_CH_MAX
-
-UNREADABLE = (
-    "The file could not be read as audio or video. {why} Please upload an MP3, WAV, M4A, FLAC, OGG or video file."
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,10 +128,8 @@ class _Decoder:
 
     def blocks(self) -> Iterator[Samples]:
         """Yield mono 16 kHz blocks in order; at least one sample in all, or JobFailure."""
-        with _opened(self._path) as container:
-            stream = container.streams.best("audio")
-            if stream is None:
-                raise _without_audio(container)
+        with opened(self._path) as container:
+            stream = audio_stream(container)
             declared_seconds = float(container.duration or 0) / AV_TIME_BASE
             is_believed = declared_seconds <= self._path.stat().st_size / MIN_BYTES_PER_SECOND  # else it lies: count
             if is_believed:
@@ -195,38 +181,6 @@ class _Decoder:
             self.warnings.append(
                 f"The file says it lasts {declared_seconds:.0f} s, but only {decoded_seconds:.0f} s could be read."
             )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The container, opened from a stream that has no name and may reach nothing else."""
-    import av
-
-    if path.stat().st_size == 0:
-        raise JobFailure("audio_unreadable", UNREADABLE.format(why="It is empty."))
-    with path.open("rb") as file:
-        try:
-            container = av.open(
-                _Nameless(file), options={"format_whitelist": CONTAINER_FORMATS, "protocol_whitelist": "none"}
-            )
-        except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
-            why = "It is incomplete, damaged, or not a media file at all."
-            raise JobFailure("audio_unreadable", UNREADABLE.format(why=why)) from error
-        with container:
-            yield container
-
-
-class _Nameless:
-    """A binary file without its name: the contents alone say what it is, never the extension."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
-
-
-def _without_audio(container: Any) -> JobFailure:
-    if container.streams.video:
-        return JobFailure("no_audio_track", "The video has no sound track, so there is nothing to transcribe.")
-    return JobFailure("no_audio_track", "The file has no audio track, so there is nothing to transcribe.")
 
 
 def _readable(blocks: Iterator[Samples]) -> Iterator[Samples]:

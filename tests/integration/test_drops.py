@@ -529,6 +529,16 @@ def _delivered(services: Services, drops: Drops, customer: Customer, name: str, 
     return key, job
 
 
+def _failed(services: Services, drops: Drops, customer: Customer) -> tuple[str, Job]:
+    """A dropped recording's key and its job, which has failed."""
+    key = _put(services, f"drop/{customer.account_id}/a.wav", wav(1))
+    _take(drops, key)
+    job = _job_of(services, customer, key)
+    services.jobs.fail(job, JobFailure("engine_failed", "It broke."))
+    assert drops.deliver(customer.account_id, job.job_id)
+    return key, job
+
+
 def test_a_deleted_transcription_leaves_nothing_in_the_folder_either(
     api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
 ) -> None:
@@ -587,11 +597,7 @@ def test_deleting_a_transcription_leaves_the_answers_of_the_one_that_took_its_pl
 def test_deleting_a_failed_transcription_leaves_the_recording_to_its_retry(
     api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
 ) -> None:
-    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
-    _take(drops, key)
-    failed = _job_of(ingest_services, funded, key)
-    ingest_services.jobs.fail(failed, JobFailure("engine_failed", "It broke."))
-    drops.deliver(funded.account_id, failed.job_id)
+    key, failed = _failed(ingest_services, drops, funded)
     retried = api.post(f"/api/v1/transcribe/{failed.job_id}/retry/", headers=funded.headers).json()["id"]
 
     api.delete(f"/api/v1/transcribe/{failed.job_id}/", headers=funded.headers)
@@ -607,11 +613,7 @@ def test_deleting_a_failed_transcription_leaves_the_recording_to_its_retry(
 def test_a_recording_put_there_again_after_its_retry_succeeded_is_the_retry_s(
     first_is: str, api: TestClient, drops: Drops, ingest_services: Services, funded: Customer
 ) -> None:
-    key = _put(ingest_services, f"drop/{funded.account_id}/a.wav", wav(1))
-    _take(drops, key)
-    failed = _job_of(ingest_services, funded, key)
-    ingest_services.jobs.fail(failed, JobFailure("engine_failed", "It broke."))
-    drops.deliver(funded.account_id, failed.job_id)
+    key, failed = _failed(ingest_services, drops, funded)
     retried = api.post(f"/api/v1/transcribe/{failed.job_id}/retry/", headers=funded.headers).json()["id"]
     assert _finish(ingest_services, retried) is RunEnd.COMPLETED
     assert drops.deliver(funded.account_id, JobId(retried))
