@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+_COPY_PART_BYTES = 256 * 1024**2  # S3 copies inside itself: with parts as for the wire 50 GB would take minutes
 _BODY_TRIES = 4  # as many as botocore makes for the part of an answer that it reads itself
 
 
@@ -110,8 +111,7 @@ class Bucket:
     def copy(self, source: str, target: str) -> None:
         """Copy an object inside the bucket, without its tags; large ones in parts. Raises ObjectMissing."""
         try:
-            extra: Any = {"TaggingDirective": "REPLACE"}
-            self._client.copy({"Bucket": self.name, "Key": source}, self.name, target, ExtraArgs=extra)
+            copy_within(self._client, self.name, source, target)
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
                 raise ObjectMissing(source) from error
@@ -126,6 +126,15 @@ class Bucket:
         """The object with exactly this key, or None: of all that begin with it, it is the first."""
         answer = self._client.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
         return next((_listed(found) for found in answer.get("Contents", []) if found["Key"] == key), None)
+
+
+def copy_within(client: S3Client, bucket: str, source: str, target: str, **conditions: str) -> None:
+    """Copy an object inside a bucket, whatever its size, without its tags. Raises ClientError."""
+    from boto3.s3.transfer import TransferConfig  # costs every start 20 ms, and most make no copy
+
+    config = TransferConfig(multipart_threshold=_COPY_PART_BYTES, multipart_chunksize=_COPY_PART_BYTES)
+    extra: Any = {"TaggingDirective": "REPLACE", **conditions}
+    client.copy({"Bucket": bucket, "Key": source}, bucket, target, ExtraArgs=extra, Config=config)
 
 
 def _listed(found: Any) -> StoredObject:

@@ -11,12 +11,11 @@ from xml.sax.saxutils import escape
 
 from botocore.exceptions import ClientError
 
-from shared.adapters.s3 import ObjectMissing, read_body
+from shared.adapters.s3 import ObjectMissing, copy_within, read_body
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_COPY_PART_BYTES = 256 * 1024**2  # S3 copies inside itself: with parts as for the wire 50 GB would take minutes
 _GONE = {"NoSuchKey", "NoSuchUpload", "404", "NotFound"}
 Tag = tuple[str, str]
 
@@ -153,13 +152,8 @@ class UploadBucket:
 
     def copy(self, stored: StoredObject, key: str) -> None:
         """Copy an object as it was seen, whatever its size, inside the bucket. Raises ObjectMissing when it changed."""
-        from boto3.s3.transfer import TransferConfig  # costs every start 20 ms, and most make no copy
-
-        config = TransferConfig(multipart_threshold=_COPY_PART_BYTES, multipart_chunksize=_COPY_PART_BYTES)
-        source: Any = {"Bucket": self.name, "Key": stored.key}
-        extra: Any = {"CopySourceIfMatch": f'"{stored.etag}"', "TaggingDirective": "REPLACE"}
         try:
-            self._client.copy(source, self.name, key, ExtraArgs=extra, Config=config)
+            copy_within(self._client, self.name, stored.key, key, CopySourceIfMatch=f'"{stored.etag}"')
         except ClientError as error:
             code = error.response["Error"]["Code"]
             raise ObjectMissing(stored.key) if code in {*_GONE, "PreconditionFailed", "412"} else error from error

@@ -84,6 +84,6 @@ class Transcriptions:
                 if moved.current is None or moved.current.state is JobState.DELETED:
                     raise NotFound("There is no transcription with this id.") from moved
                 job = moved.current
-        receipt = DeletionReceipt(job_id=job.job_id, deleted_at=now, objects=tuple(self._jobs.remove_objects(job)))
+        receipt = DeletionReceipt(job_id=job.job_id, deleted_at=now, objects=tuple(self._jobs.remains.remove(job)))
         logger.info("job_deleted", extra={"job_id": job.job_id, "objects": len(receipt.objects)})
         return receipt

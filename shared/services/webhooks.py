@@ -17,15 +17,15 @@ from shared.adapters.eventbridge import EventBus
 from shared.adapters.http import HttpClient, HttpFailure
 from shared.adapters.sqs import Queue
 from shared.domain import deliveries as steps
-from shared.domain import endpoints as health
 from shared.domain import webhooks as rules
 from shared.domain.deliveries import Attempt, Delivery, DeliveryId, DeliveryState
-from shared.domain.endpoints import JOB_ENDPOINT_ID, Endpoint, EventType, Secret, make_secret, sign
+from shared.domain.endpoints import JOB_ENDPOINT_ID, Endpoint, EndpointId, EventType, Secret, make_secret, sign
 from shared.domain.errors import NotFound
 from shared.domain.ids import AccountId, JobId
 from shared.domain.jobs import Job
 from shared.domain.urls import UnsafeUrl, parse_webhook_url
 from shared.domain.webhooks import Answer, Delivered, Failed, Refused, Verdict
+from shared.services.endpoint_health import EndpointHealth
 from shared.services.jobs import Jobs
 from shared.services.results import Results
 
@@ -33,7 +33,6 @@ MAX_BODY_BYTES = 1_000_000
 USER_AGENT = "AudioToText-Webhooks/1"
 WRITE_GRACE = timedelta(minutes=1)  # a request ends after 29 s: by then a delivery is written, or never will be
 EARLY_HIDE_SECONDS = 5
-DISABLED_EVENT = "webhook.endpoint.disabled"
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +81,7 @@ class Webhooks:
         self._ports = ports
         self._jobs = jobs
         self._results = results
+        self._health = EndpointHealth(ports.endpoints, ports.bus, ports.now)
 
     # ---- one event, many receivers -----------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ class Webhooks:
         self, job: Job, goes_to: Callable[[Endpoint, EventType], bool] = Endpoint.wants
     ) -> Iterator[Delivery]:
         event_type = EventType(f"transcription.{job.status}")
-        receivers: list[tuple[health.EndpointId, str | None]] = []
+        receivers: list[tuple[EndpointId, str | None]] = []
         if job.webhook_url is not None:
             receivers.append((JOB_ENDPOINT_ID, job.webhook_url))
         endpoints = self._ports.endpoints.of_account(job.account_id)
@@ -173,7 +173,7 @@ class Webhooks:
 
     def prepare(self, delivery: Delivery) -> Message | None:
         """What to send and where to; None when the receiver or the job is gone."""
-        endpoint = self._endpoint_of(delivery)
+        endpoint = self._health.get(delivery.account_id, delivery.endpoint_id)
         if delivery.url is not None:  # a job's own
             endpoint = endpoint or self.job_endpoint(delivery.account_id)
         elif endpoint is None or not endpoint.is_tried:
@@ -254,7 +254,7 @@ class Webhooks:
                 return None
             after = moved.current  # another process tried at the same moment; what it wrote counts
         if message.endpoint is not None:
-            self._note_health(message.endpoint, verdict)
+            self._health.note(message.endpoint, verdict)
         _log_attempt(after, attempt)
         if after.state is DeliveryState.DELIVERED:
             self._let_go(after)
@@ -267,7 +267,7 @@ class Webhooks:
         if delivery.state is DeliveryState.DELIVERED:
             self._let_go(delivery)
         elif delivery.state is DeliveryState.FAILED:
-            self._endpoint_of(delivery)
+            self._health.get(delivery.account_id, delivery.endpoint_id)  # tells it, if that is owed
 
     def _let_go(self, delivery: Delivery) -> None:
         """Delete a job with a retention of 0 days once everybody has its result."""
@@ -307,40 +307,6 @@ class Webhooks:
                 if delay is None:
                     return steps.failed(delivery, attempt)
                 return steps.postponed(delivery, attempt, self._ports.now() + timedelta(seconds=delay))
-
-    def _note_health(self, endpoint: Endpoint, verdict: Verdict) -> None:
-        """Keep the endpoint's record of failing, and disable it when it is gone or has failed for days."""
-        if isinstance(verdict, Delivered):
-            after = health.after_success(endpoint)
-        else:
-            after = health.after_failure(endpoint, self._ports.now(), gone=isinstance(verdict, Refused))
-        if after == endpoint:
-            return
-        with contextlib.suppress(EndpointMoved):  # its owner changed it meanwhile: the next attempt sees the new one
-            self._tell(self._ports.endpoints.replace(after))
-
-    def _endpoint_of(self, delivery: Delivery) -> Endpoint | None:
-        """The delivery's endpoint; who disabled it may have died before that was told."""
-        endpoint = self._ports.endpoints.get(delivery.account_id, delivery.endpoint_id)
-        return None if endpoint is None else self._tell(endpoint)
-
-    def _tell(self, endpoint: Endpoint) -> Endpoint:
-        """Publish that the endpoint was disabled, if that is owed. A crash before it is noted tells it twice."""
-        if not endpoint.owes_event:
-            return endpoint
-        assert endpoint.disabled_reason is not None  # enabling it ends the debt
-        detail = {
-            "version": 1,
-            "account_id": endpoint.account_id,
-            "endpoint_id": endpoint.endpoint_id,
-            "reason": endpoint.disabled_reason.value,
-            "failing_since": endpoint.failing_since.isoformat() if endpoint.failing_since else None,
-        }
-        self._ports.bus.publish(DISABLED_EVENT, detail)
-        logger.warning("endpoint_disabled", extra={"endpoint_id": endpoint.endpoint_id, "reason": detail["reason"]})
-        with contextlib.suppress(EndpointMoved):
-            return self._ports.endpoints.replace(health.told(endpoint))
-        return endpoint
 
 
 def _no_answer(at: datetime, started: float, problem: str) -> tuple[Attempt, Failed]:

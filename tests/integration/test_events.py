@@ -15,6 +15,8 @@ from shared.bootstrap import Services
 from shared.domain.endpoints import EndpointWish, EventType
 from shared.domain.jobs import JobState
 from shared.domain.webhooks import Answer, Failed, Refused
+from shared.services.endpoint_health import EndpointHealth
+from shared.services.webhooks import Webhooks
 from tests.finished_jobs import put_job
 from tests.integration.conftest import Customer
 
@@ -57,18 +59,21 @@ def test_the_end_of_a_job_is_told_as_documented(
     _check(detail_type, detail)
 
 
+def health_of(services: Services, bus: Bus) -> EndpointHealth:
+    """Endpoints' health, told to ``bus``."""
+    ports = services.endpoints._ports
+    return EndpointHealth(ports.endpoints, bus, ports.now)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("reason", ["gone", "failing"])
-def test_the_end_of_an_endpoint_is_told_as_documented(
-    services: Services, customer: Customer, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_end_of_an_endpoint_is_told_as_documented(services: Services, customer: Customer, reason: str) -> None:
     bus = Bus()
-    monkeypatch.setattr(services.webhooks, "_ports", replace(services.webhooks._ports, bus=bus))  # type: ignore[arg-type]
     wish = EndpointWish(url="https://example.com/hook", events=frozenset(EventType))
     endpoint = services.endpoints.create(customer.account_id, wish)
     now = datetime.now(UTC)
     failing = replace(endpoint, failing_since=now - timedelta(days=6), last_failed_at=now - timedelta(days=1))
     endpoint = services.endpoints._ports.endpoints.replace(failing)
-    services.webhooks._note_health(endpoint, Refused(status=410) if reason == "gone" else Failed(reason="status 500"))
+    health_of(services, bus).note(endpoint, Refused(status=410) if reason == "gone" else Failed(reason="status 500"))
     ((detail_type, detail),) = bus.events
     _check(detail_type, detail)
     assert detail["reason"] == reason
@@ -76,14 +81,13 @@ def test_the_end_of_an_endpoint_is_told_as_documented(
 
 
 def test_an_endpoint_that_its_owner_changed_meanwhile_is_not_told_as_disabled(
-    services: Services, customer: Customer, monkeypatch: pytest.MonkeyPatch
+    services: Services, customer: Customer
 ) -> None:
     bus = Bus()
-    monkeypatch.setattr(services.webhooks, "_ports", replace(services.webhooks._ports, bus=bus))  # type: ignore[arg-type]
     wish = EndpointWish(url="https://example.com/hook", events=frozenset(EventType))
     seen = services.endpoints.create(customer.account_id, wish)
     services.endpoints.update(seen, replace(wish, url="https://example.com/new"))
-    services.webhooks._note_health(seen, Refused(status=410))
+    health_of(services, bus).note(seen, Refused(status=410))
     assert bus.events == []
     assert services.endpoints.get(customer.account_id, seen.endpoint_id).is_enabled
 
@@ -96,14 +100,14 @@ def test_the_end_of_an_endpoint_is_told_once_although_who_disabled_it_died_right
     delivery = services.endpoints.test(endpoint)
     bus = Bus()
     ports = replace(services.webhooks._ports, bus=bus, client=_Gone())  # type: ignore[arg-type]
-    monkeypatch.setattr(services.webhooks, "_ports", ports)
+    webhooks = Webhooks(ports, services.jobs, services.results)
     with monkeypatch.context() as dying:
         dying.setattr(bus, "publish", _die)
         with pytest.raises(KeyboardInterrupt):
-            services.webhooks.attempt(delivery.delivery_id)
+            webhooks.attempt(delivery.delivery_id)
     assert not services.endpoints.get(customer.account_id, endpoint.endpoint_id).is_enabled
     for _ in range(2):  # its message comes again, and once more
-        assert services.webhooks.attempt(delivery.delivery_id) is None
+        assert webhooks.attempt(delivery.delivery_id) is None
     assert [(name, detail["reason"]) for name, detail in bus.events] == [("webhook.endpoint.disabled", "gone")]
 
 
