@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 
 from shared.adapters.dynamodb.jobs import JobMoved
@@ -28,7 +29,7 @@ from shared.domain.drops import (
 )
 from shared.domain.errors import InvalidRequest, NotFound, RateLimited, RequestError
 from shared.domain.exports import ExportFormat
-from shared.domain.ids import AccountId, JobId, KeyId, retry_id
+from shared.domain.ids import AccountId, JobId, KeyId
 from shared.domain.job_keys import recording_key
 from shared.domain.jobs import Job, JobState
 from shared.domain.json_objects import read_object
@@ -183,14 +184,9 @@ class Drops:
 
     def _job_of(self, first_id: JobId) -> Job | None:
         """The first job of these bytes or, where it has failed or is gone, the retry that has not, if there is one."""
-        first = job = self._ports.jobs.look_up(first_id)
-        job_id = first_id
-        while job is None or job.state in {JobState.FAILED, JobState.DELETED}:
-            job_id = retry_id(job_id)
-            job = self._ports.jobs.look_up(job_id)
-            if job is None:
-                return first
-        return job
+        first = self._ports.jobs.look_up(first_id)
+        all_there = chain(filter(None, [first]), self._ports.jobs.retries(first_id))
+        return next((job for job in all_there if job.state not in {JobState.FAILED, JobState.DELETED}), first)
 
     def _is_outdated(self, job: Job, tagged: str) -> bool:
         """True where a retry of the job has ended, by the recording's tag, or stands: there may be no room for tags."""

@@ -86,6 +86,10 @@ class Jobs:
         """The job, whoever it belongs to: for the operator."""
         return self._ports.store.get(job_id)
 
+    def retries(self, job_id: JobId) -> Iterator[Job]:
+        """The job's retry, that one's retry, and so on, as far as they are there."""
+        return self._ports.store.retries(job_id)
+
     # ---- dispatch --------------------------------------------------------------------------------------------------
 
     def dispatch(self, job_id: JobId) -> None:

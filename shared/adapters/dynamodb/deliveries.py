@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from shared.adapters.dynamodb.items import from_item, time_text, to_item, to_time
-from shared.adapters.dynamodb.transactions import is_refused
+from shared.adapters.dynamodb.transactions import PutRefused, put_once
 from shared.domain.deliveries import Attempt, Delivery, DeliveryId, DeliveryState
 from shared.domain.endpoints import EndpointId, EventType
 from shared.domain.errors import InvalidRequest
@@ -61,10 +59,7 @@ class DeliveryStore:
         return _to_delivery(from_item(answer["Item"])) if "Item" in answer else None
 
     def replace(self, delivery: Delivery) -> Delivery:
-        """Write the delivery over the revision it was made from (0: create it). Raises DeliveryMoved.
-
-        A lost answer makes botocore send the same write again: it finds the delivery as we wrote it, and all is well.
-        """
+        """Write the delivery over the revision it was made from (0: create it). Raises DeliveryMoved."""
         after = replace(delivery, revision=delivery.revision + 1)
         put: dict[str, Any] = {
             "TableName": self._table,
@@ -76,14 +71,9 @@ class DeliveryStore:
             put["ConditionExpression"] = "revision = :revision"
             put["ExpressionAttributeValues"] = to_item({":revision": delivery.revision})
         try:
-            self._client.put_item(**put)
-        except ClientError as error:
-            if not is_refused(error):
-                raise
-            item: Any = error.response.get("Item")
-            current = _to_delivery(from_item(item)) if item else None
-            if current != after:
-                raise DeliveryMoved(current) from error
+            put_once(self._client, put, after, lambda item: _to_delivery(from_item(item)))
+        except PutRefused as error:
+            raise DeliveryMoved(error.current) from error
         return after
 
     def find(self, query: DeliveryQuery, limit: int, position: dict[str, str] | None = None) -> DeliveryPage:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from shared.adapters.dynamodb.items import from_item, to_item, to_time, to_time_or_none
-from shared.adapters.dynamodb.transactions import Refused, Write, is_refused, transact
+from shared.adapters.dynamodb.transactions import PutRefused, Refused, Write, put_once, transact
 from shared.domain.endpoints import (
     JOB_ENDPOINT_ID,
     MAX_ENDPOINTS,
@@ -82,25 +80,20 @@ class EndpointStore:
     def replace(self, endpoint: Endpoint, also: tuple[Write, ...] = ()) -> Endpoint:
         """Write the endpoint over the revision it was made from (0: create it, uncounted), together with ``also``.
 
-        Raises EndpointMoved, or Refused for ``also``. A lost answer makes botocore send the same write again: a
-        transaction has a token that tells AWS so, a single write finds the endpoint as we wrote it.
+        Raises EndpointMoved, or Refused for ``also``.
         """
         put, after = self._put(endpoint), replace(endpoint, revision=endpoint.revision + 1)
         try:
             if also:
                 transact(self._client, [Write(name=_WRITE, item={"Put": put}), *also])
             else:
-                self._client.put_item(**put)
+                put_once(self._client, put, after, lambda item: _to_endpoint(from_item(item)))
         except Refused as error:
             if _WRITE in error.refused:
                 raise EndpointMoved from error
             raise
-        except ClientError as error:
-            if not is_refused(error):
-                raise
-            item: Any = error.response.get("Item")
-            if not item or _to_endpoint(from_item(item)) != after:
-                raise EndpointMoved from error
+        except PutRefused as error:
+            raise EndpointMoved from error
         return after
 
     def delete(self, account_id: AccountId, endpoint_id: EndpointId) -> bool:

@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from shared.adapters.dynamodb.items import from_item, time_text, to_item, to_time, to_time_or_none
-from shared.adapters.dynamodb.transactions import Write
+from shared.adapters.dynamodb.transactions import PutRefused, Write, put_once
 from shared.domain.errors import InvalidRequest
-from shared.domain.ids import AccountId, AttemptId, EntryId, JobId, KeyId
+from shared.domain.ids import AccountId, AttemptId, EntryId, JobId, KeyId, retry_id
 from shared.domain.jobs import Attempt, Caps, ComputeUse, Hold, Job, JobState, Outcome, Recording, Stage, sweep_shard
 from shared.domain.options import Model, TranscriptionOptions
 from shared.domain.plans import WorkPlan
@@ -70,21 +68,19 @@ class JobStore:
         return to_job(answer["Item"]) if "Item" in answer else None
 
     def replace(self, job: Job) -> Job:
-        """Write ``job`` over the revision it was made from; the job as stored. Raises JobMoved when that is gone.
-
-        A lost answer makes botocore send the same write again: it finds the job as we wrote it, and all is well.
-        """
-        put, after = self._put(job), replace(job, revision=job.revision + 1)
+        """Write ``job`` over the revision it was made from; the job as stored. Raises JobMoved when that is gone."""
+        after = replace(job, revision=job.revision + 1)
         try:
-            self._client.put_item(**put)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            item: Any = error.response.get("Item")
-            current = to_job(item) if item else None
-            if current != after:
-                raise JobMoved(current) from error
+            put_once(self._client, self._put(job), after, to_job)
+        except PutRefused as error:
+            raise JobMoved(error.current) from error
         return after
+
+    def retries(self, job_id: JobId) -> Iterator[Job]:
+        """The job's retry, that one's retry, and so on, as far as they are there."""
+        while (job := self.get(retry_id(job_id))) is not None:
+            yield job
+            job_id = job.job_id
 
     def recent(self, account_id: AccountId, limit: int) -> list[Job]:
         """The account's newest jobs, newest first."""

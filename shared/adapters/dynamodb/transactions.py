@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -14,6 +14,8 @@ from shared.adapters.dynamodb.items import from_item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+T = TypeVar("T")
 
 CONFLICT_SECONDS = 8.0  # how long a transaction is tried: with what else a request does, well inside its 29 s
 LONGEST_PAUSE_SECONDS = 0.2
@@ -39,6 +41,14 @@ class Refused(Exception):
     def __init__(self, refused: dict[str, dict[str, Any]]) -> None:
         super().__init__(f"refused: {', '.join(refused)}")
         self.refused = refused
+
+
+class PutRefused(Exception):
+    """The condition of a put did not hold. ``current`` is what stands there, None for nothing."""
+
+    def __init__(self, current: Any) -> None:
+        super().__init__("something else was written before")
+        self.current = current
 
 
 class TooMuchContention(Exception):
@@ -68,6 +78,23 @@ def transact(client: DynamoDBClient, writes: Sequence[Write]) -> None:
             time.sleep(pause)
         else:
             return
+
+
+def put_once(client: DynamoDBClient, put: dict[str, Any], written: T, read: Callable[[Any], T]) -> None:
+    """Put one item on a condition, and have the one that stands there returned. Raises PutRefused.
+
+    A lost answer makes botocore send the same put again: it finds the item as ``written``, and all is well. ``read``
+    turns an item into the like of that.
+    """
+    try:
+        client.put_item(**put)
+    except ClientError as error:
+        if not is_refused(error):
+            raise
+        item: Any = error.response.get("Item")
+        current = read(item) if item else None
+        if current != written:
+            raise PutRefused(current) from error
 
 
 def retry_conflicts(client: DynamoDBClient) -> DynamoDBClient:
