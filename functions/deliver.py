@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from functions import runtime
+from functions.times import read_time
 from functions.tracing import traced
 from shared import logs
 from shared.domain.deliveries import DeliveryId
@@ -45,12 +46,9 @@ def read_announced_at(body: Mapping[str, Any]) -> datetime | None:
         return None
     text = runtime.read_text(body, "announced_at")
     try:
-        announced_at = datetime.fromisoformat(text)
+        return read_time(text)
     except ValueError as error:
-        raise runtime.UnreadableMessage("announced_at is no time") from error
-    if announced_at.tzinfo is None:
-        raise runtime.UnreadableMessage("announced_at has no time zone")
-    return announced_at
+        raise runtime.UnreadableMessage("announced_at is no time with a zone") from error
 
 
 def read_event(body: Mapping[str, Any]) -> FinishedJob:

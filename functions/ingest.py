@@ -16,6 +16,7 @@ from urllib.parse import unquote_plus
 from functions import runtime
 from functions.api.asked import clean_filename, clean_media_type, json_texts, parse_asked
 from functions.api.recordings import measure_stored
+from functions.times import read_time
 from functions.tracing import traced
 from shared import logs
 from shared.adapters.s3_uploads import StoredObject
@@ -79,7 +80,7 @@ def announced(body: Mapping[str, Any]) -> Iterator[tuple[str, datetime]]:
     for record in records:
         try:
             key = unquote_plus(record["s3"]["object"]["key"])
-            at = datetime.fromisoformat(record["eventTime"])
+            at = read_time(record["eventTime"])
         except (KeyError, TypeError, ValueError) as error:
             raise runtime.UnreadableMessage("an S3 event without key or time") from error
         yield key, at

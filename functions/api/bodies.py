@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 
 from functions.api.described import json_content
 from functions.api.fields import parse_credits, quote
-from functions.api.times import read_time
+from functions.times import read_time
 from shared.domain.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from shared.domain.json_objects import MAX_NAME_CHARS, read_object
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from functions.api.times import read_time
+from functions.times import read_time
 from shared.domain.amounts import MILLICREDITS_PER_CREDIT
 from shared.domain.errors import InvalidRequest
 from shared.domain.languages import find_language, language_codes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import IO, Any
 
 from fastapi import Request
@@ -110,23 +111,34 @@ def answered_before(caller: Caller, asked: Asked, submission: Submission) -> JSO
     return None if submitted is None else respond(caller, submitted)
 
 
-@contextlib.contextmanager
-def nothing_left_behind(services: Services, received: TranscriptionForm) -> Iterator[list[Submitted | None]]:
+def nothing_left_behind(
+    services: Services, received: TranscriptionForm
+) -> contextlib.AbstractContextManager[list[Submitted | None]]:
     """Delete what was streamed into the bucket unless a submission put into the list has taken it."""
-    outcome: list[Submitted | None] = []
     key = received.form.file.stored_key if received.form.file else None
+    if key is None:
+        return contextlib.nullcontext([])
+    undo = partial(services.bucket.delete, key)
+    return undone_unless_taken(services, received.account_id, received.job_id, key, undo)
+
+
+@contextlib.contextmanager
+def undone_unless_taken(
+    services: Services, account_id: AccountId, job_id: JobId, key: str, undo: Callable[[], None]
+) -> Iterator[list[Submitted | None]]:
+    """Undo what brought a recording to ``key`` unless a submission put into the list has taken it from there."""
+    outcome: list[Submitted | None] = []
     try:
         yield outcome
     except Exception as error:
-        if key is not None and left_no_job(error, services, received.account_id, received.job_id):
-            services.bucket.delete(key)
+        if _left_no_job(error, services, account_id, job_id):
+            undo()
         raise
-    taken = any(each is not None and each.job is not None and each.job.recording.key == key for each in outcome)
-    if key is not None and not taken:
-        services.bucket.delete(key)
+    if not any(each is not None and each.job is not None and each.job.recording.key == key for each in outcome):
+        undo()
 
 
-def left_no_job(error: Exception, services: Services, account_id: AccountId, job_id: JobId) -> bool:
+def _left_no_job(error: Exception, services: Services, account_id: AccountId, job_id: JobId) -> bool:
     """True when a submission that ended so made no job, as far as can be told; else the bucket's lifecycle tidies."""
     if isinstance(error, RequestError):
         return True

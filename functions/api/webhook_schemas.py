@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from functions.api.described import Described
-from functions.api.times import time_view
+from functions.times import time_view
 from shared.domain.deliveries import Delivery, DeliveryState
 from shared.domain.endpoints import MAX_DESCRIPTION_CHARS, DisabledReason, Endpoint, EventType
 

@@ -13,7 +13,7 @@ from functions.api.bodies import REFUSALS, JsonBody, body_of
 from functions.api.deps import MayManage, MayRead, ServicesDep
 from functions.api.fields import Fields
 from functions.api.schemas import answers
-from functions.api.times import time_view
+from functions.times import time_view
 from shared.bootstrap import Services
 from shared.domain.accounts import Principal
 from shared.domain.amounts import to_credits

@@ -13,7 +13,7 @@ from functions.api.bodies import REFUSALS, JsonBody
 from functions.api.deps import IdempotencyKey, MayManage, ServicesDep
 from functions.api.fields import quote
 from functions.api.schemas import IDEMPOTENCY_PARAMETER, answers
-from functions.api.times import time_view
+from functions.times import time_view
 from shared.domain.accounts import ALL_SCOPES, ApiKey, KeyWish, Principal, Scope
 from shared.domain.amounts import to_credits
 from shared.domain.errors import InvalidRequest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -10,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from functions.api import schemas
-from functions.api.asked import FIELDS, Asked
+from functions.api.asked import FIELDS
 from functions.api.deps import IdempotencyKey, MayRead, MayTranscribe, ServicesDep
 from functions.api.fields import Fields
 from functions.api.forms import Form, TranscriptionForm, read_asked, read_json_texts, the_file
@@ -20,13 +21,12 @@ from functions.api.submitting import (
     Caller,
     answered_before,
     jobs_path,
-    left_no_job,
     nothing_left_behind,
     submit,
     take_elsewhere,
     take_received,
+    undone_unless_taken,
 )
-from shared.adapters.s3_uploads import StoredObject
 from shared.domain.errors import InvalidRequest, RequestError
 from shared.domain.ids import JobId, UploadId
 from shared.domain.job_keys import recording_key
@@ -138,21 +138,10 @@ def _create_from_upload(caller: Caller, texts: dict[str, list[str]]) -> JSONResp
             return answered
         copy_key = services.uploads.copy(stored, recording_key(account_id, job_id))
         submission = replace(submission, copy_key=copy_key)
-    return _submit_taken(caller, asked, submission, stored, job_id)
-
-
-def _submit_taken(
-    caller: Caller, asked: Asked, submission: Submission, stored: StoredObject, job_id: JobId
-) -> JSONResponse:
-    """Submit an upload's recording, claimed or copied; where no job is made of it, that is undone."""
-    services, key = caller.services, submission.copy_key or stored.key
-    taken = take_elsewhere(caller, asked, submission)
-    try:
+    key = submission.copy_key or stored.key
+    undo = partial(services.uploads.give_back, stored, key)
+    with undone_unless_taken(services, account_id, job_id, key, undo) as outcome:
+        taken = take_elsewhere(caller, asked, submission)
         response, submitted = submit(caller, asked, taken, path=jobs_path(caller.request))
-    except Exception as error:
-        if left_no_job(error, services, caller.principal.account_id, job_id):
-            services.uploads.give_back(stored, key)
-        raise
-    if submitted is None or submitted.job is None or submitted.job.recording.key != key:
-        services.uploads.give_back(stored, key)
+        outcome.append(submitted)
     return response

@@ -16,7 +16,7 @@ from functions.api.described import Described, or_empty
 from functions.api.fields import Fields, quote
 from functions.api.pages import PAGE_PARAMETERS, query_fields, read_cursor, read_limit
 from functions.api.results import find_job, job_response
-from functions.api.times import time_view
+from functions.times import time_view
 from shared.adapters.dynamodb.jobs import JobQuery
 from shared.domain.amounts import to_credits
 from shared.domain.cursors import encode_cursor

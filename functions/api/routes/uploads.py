@@ -13,7 +13,7 @@ from functions.api import once, schemas, schemas_uploads
 from functions.api.asked import clean_filename, clean_media_type
 from functions.api.bodies import REFUSALS, JsonBody
 from functions.api.deps import MayTranscribe, MayTranscribeOnce, ServicesDep
-from functions.api.times import time_view
+from functions.times import time_view
 from shared.bootstrap import Services
 from shared.domain import uploads as rules
 from shared.domain.accounts import Principal
