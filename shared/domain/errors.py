@@ -98,13 +98,14 @@ class SpendLimitReached(RequestError):
         retry_after_seconds: int | None = None,
     ) -> None:
         limit, required = format_credits(limit_millicredits), format_credits(required_millicredits)
-        message = f"This transcription requires {required} credits, and this API key may spend {limit} a day. "
-        message += "Use a key with a higher limit."
-        if spent_millicredits is not None:
+        if spent_millicredits is None:
+            why = f"This transcription requires {required} credits, and this API key may spend {limit} a day."
+            todo = "Use a key with a higher limit."
+        else:
             spent = format_credits(spent_millicredits)
-            message = f"This API key may spend {limit} credits a day and has {spent} in use or spent today (UTC). "
-            message += "Use a key with a higher limit, or wait for tomorrow (UTC)."
-        super().__init__(message)
+            why = f"This API key may spend {limit} credits a day and has {spent} in use or spent today (UTC)."
+            todo = "Use a key with a higher limit, or wait for tomorrow (UTC)."
+        super().__init__(f"{why} {todo}")
         self.limit_millicredits = limit_millicredits
         self.required_millicredits = required_millicredits
         self.spent_millicredits = spent_millicredits

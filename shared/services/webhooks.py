@@ -7,7 +7,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -122,15 +122,16 @@ class Webhooks:
         """
         self._ports.queue.send({"delivery_id": delivery_id, "announced_at": self._ports.now().isoformat()})
 
-    def _deliveries_of(
-        self, job: Job, goes_to: Callable[[Endpoint, EventType], bool] = Endpoint.wants
-    ) -> Iterator[Delivery]:
-        event_type = EventType(f"transcription.{job.status}")
+    def _deliveries_of(self, job: Job) -> Iterator[Delivery]:
+        """Of a job's end: to its own URL, and to each endpoint that wants it."""
+        event, endpoints = _event_of(job), self._ports.endpoints.of_account(job.account_id)
+        return self._deliveries_to([each for each in endpoints if each.wants(event)], job)
+
+    def _deliveries_to(self, endpoints: Iterable[Endpoint], job: Job) -> Iterator[Delivery]:
         receivers: list[tuple[EndpointId, str | None]] = []
         if job.webhook_url is not None:
             receivers.append((JOB_ENDPOINT_ID, job.webhook_url))
-        endpoints = self._ports.endpoints.of_account(job.account_id)
-        receivers += [(endpoint.endpoint_id, None) for endpoint in endpoints if goes_to(endpoint, event_type)]
+        receivers += [(endpoint.endpoint_id, None) for endpoint in endpoints]
         message_id, now = rules.webhook_id(job), self._ports.now()
         for endpoint_id, url in receivers:
             yield Delivery(
@@ -138,7 +139,7 @@ class Webhooks:
                 account_id=job.account_id,
                 endpoint_id=endpoint_id,
                 message_id=message_id,
-                event_type=event_type,
+                event_type=_event_of(job),
                 created_at=now,
                 next_attempt_at=now,
                 job_id=job.job_id,
@@ -279,12 +280,14 @@ class Webhooks:
 
     def _is_with_everybody(self, job: Job) -> bool:
         """True when all have the job's result, and it is not on its way to an endpoint disabled for failing either."""
-        get = self._ports.deliveries.get
-        wanted = [get(each.delivery_id) for each in self._deliveries_of(job)]
-        if not all(each is not None and each.state is DeliveryState.DELIVERED for each in wanted):
-            return False
-        tried = [get(each.delivery_id) for each in self._deliveries_of(job, Endpoint.is_tried_with)]
-        return not any(each is not None and each.state is DeliveryState.PENDING for each in tried)
+        event, endpoints = _event_of(job), self._ports.endpoints.of_account(job.account_id)
+        wanted = {each.delivery_id for each in self._deliveries_to([e for e in endpoints if e.wants(event)], job)}
+        for each in self._deliveries_to([e for e in endpoints if e.is_tried_with(event)], job):
+            stored = self._ports.deliveries.get(each.delivery_id)
+            state = None if stored is None else stored.state
+            if state is DeliveryState.PENDING or (each.delivery_id in wanted and state is not DeliveryState.DELIVERED):
+                return False
+        return True
 
     def _job_of(self, delivery: Delivery) -> Job | None:
         """The job whose end is told; None when there is none, it is gone, or it was made again under its id since."""
@@ -307,6 +310,10 @@ class Webhooks:
                 if delay is None:
                     return steps.failed(delivery, attempt)
                 return steps.postponed(delivery, attempt, self._ports.now() + timedelta(seconds=delay))
+
+
+def _event_of(job: Job) -> EventType:
+    return EventType(f"transcription.{job.status}")
 
 
 def _no_answer(at: datetime, started: float, problem: str) -> tuple[Attempt, Failed]:
